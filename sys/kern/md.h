@@ -1,0 +1,65 @@
+/*
+ * What sys/kern asks of the machine; sys/i386 answers.  (What sys/vm asks of
+ * it is in vm/pmap.h.)
+ */
+#ifndef KERN_MD_H
+#define KERN_MD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libkern/libkern.h>
+#include <vm/vm.h>
+
+struct trapframe;	/* the machine's; md_* functions look into it */
+
+/*
+ * Boot, in the order that main() calls it.  Each prints its line(s).
+ */
+void	md_console_init(void);	/* VGA, 16550, keyboard (polled) */
+void	md_cpu_init(void);	/* GDT, TSS, IDT, double-fault task, CPU name */
+void	md_memory_init(void);	/* boot information -> bootmem -> final page
+				   tables, W^X where possible -> vm_phys */
+void	md_map_init(void);	/* after vm_map_bootstrap: the image, its
+				   guards, the boot stack, the page array, …
+				   become entries of kernel_map */
+void	md_intr_init(void);	/* PIC, 100 Hz timer, keyboard and serial */
+
+const char *md_cmdline(void);	/* "" if there was none */
+
+/* Interrupts: off, with what they were before; and back to that. */
+uintptr_t md_intr_disable(void);
+void	md_intr_restore(uintptr_t);
+bool	md_in_intr(void);
+unsigned long md_ticks(void);	/* 100 a second */
+void	md_idle(void);		/* wait for an interrupt */
+
+void	md_magic(void);		/* Bochs magic breakpoint: xchg bx,bx */
+void	md_breakpoint(void);	/* int3: into the debugger */
+void	md_reboot(void) __dead2;
+/*
+ * End the emulator: Bochs (port 0x8900 "Shutdown"), QEMU (isa-debug-exit at
+ * 0xf4 with `code`, then ACPI shutdown at 0x604); then cli; hlt for ever.
+ */
+void	md_halt(int code) __dead2;
+
+/*
+ * For the debugger.  md_read/md_write touch memory that may be unmapped or
+ * read-only and say so instead of faulting.
+ */
+bool	md_read(vaddr_t, void *buf, size_t len);
+bool	md_write(vaddr_t, const void *buf, size_t len);
+
+/*
+ * Walk the stack of a trapframe (NULL: the caller's own): calls step(pc,
+ * frame, arg) for each frame, outermost last, until it returns false, the
+ * chain ends, or a frame pointer makes no sense; bounded.
+ */
+void	md_backtrace(const struct trapframe *,
+	    bool (*step)(vaddr_t pc, vaddr_t frame, void *arg), void *arg);
+void	md_print_frame(const struct trapframe *);	/* registers */
+
+/* The live page tables agree with kernel_map: NULL, or what does not. */
+const char *md_pmap_check(void);
+
+#endif

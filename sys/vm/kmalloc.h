@@ -1,0 +1,62 @@
+/*
+ * kmalloc: the kernel's heap, accounted by type.  Small sizes come from
+ * caches whose slabs lie in the heap window; large ones are
+ * kmem_alloc(kernel_map, …, KM_HEAP).
+ */
+#ifndef VM_KMALLOC_H
+#define VM_KMALLOC_H
+
+#include <vm/kmem_cache.h>
+
+/*
+ * A type of use, for `show malloc`.  Define one with KMALLOC_DEFINE at file
+ * scope; it needs no registering.
+ */
+struct kmalloc_type {
+	const char	*kt_name;
+	const char	*kt_desc;
+	struct kmalloc_type *kt_next;	/* on the list since its first use */
+	bool		 kt_listed;
+	unsigned long	 kt_inuse;	/* allocations */
+	vsize_t		 kt_bytes;	/* as asked for */
+	vsize_t		 kt_high;	/* high water of kt_bytes */
+	uint64_t	 kt_requests;
+	uint64_t	 kt_fails;
+	uint32_t	 kt_sizes;	/* bit k: some of 2^k .. 2^(k+1)-1 */
+};
+#define KMALLOC_DEFINE(type, name, desc) \
+	struct kmalloc_type type[1] = {{ .kt_name = name, .kt_desc = desc }}
+
+extern struct kmalloc_type M_TEMP[1];
+
+/*
+ * => at least 8-byte aligned, 16 from 16 bytes on; page-aligned above a page
+ * => NULL for 0 bytes, for absurd sizes, and when there is no memory
+ * => flags: KM_NOSLEEP, KM_ZERO
+ */
+void	*kmalloc(size_t size, struct kmalloc_type *, int flags);
+
+/* n * size bytes, zeroed; NULL when the product overflows. */
+void	*kcalloc(size_t n, size_t size, struct kmalloc_type *, int flags);
+
+/*
+ * => p = NULL: kmalloc; size = 0: kfree and NULL
+ * => NULL otherwise: p is untouched and still the caller's
+ */
+void	*krealloc(void *p, size_t size, struct kmalloc_type *, int flags);
+
+/*
+ * => NULL is ignored; a pointer that kmalloc did not give, or of another
+ *    type's, or given back already, is a named panic
+ */
+void	kfree(void *p, struct kmalloc_type *);
+
+size_t	kmalloc_usable(const void *p);	/* bytes that are there */
+
+/* The types that were used: NULL begins, NULL ends. */
+const struct kmalloc_type *kmalloc_next(const struct kmalloc_type *);
+
+const char *kmalloc_check(void);
+void	kmalloc_bootstrap(void);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * kmem_cache: slabs of equal, constructed objects, after Bonwick (USENIX
+ * Summer 1994).  Slabs come from kmem_alloc(kernel_map, …, KM_SLAB) and go
+ * back the same way.
+ */
+#ifndef VM_KMEM_CACHE_H
+#define VM_KMEM_CACHE_H
+
+#include <vm/vm_kmem.h>
+
+struct kmem_cache;
+
+/*
+ * Prepare an object / undo that.  Objects stay constructed between
+ * kmem_cache_free and the next kmem_cache_alloc.
+ * => ctor: 0, or an errno: then the allocation fails
+ */
+typedef int	kmem_ctor_t(void *obj, void *arg, int flags);
+typedef void	kmem_dtor_t(void *obj, void *arg);
+
+struct kmem_cache_args {
+	const char	*ca_name;	/* kept, not copied */
+	size_t		 ca_size;	/* bytes of an object, at least 1 */
+	size_t		 ca_align;	/* power of two up to a page, 0: 8 */
+	kmem_ctor_t	*ca_ctor;	/* or NULL */
+	kmem_dtor_t	*ca_dtor;	/* or NULL */
+	void		*ca_arg;	/* theirs */
+	unsigned	 ca_slab_pages;	/* pages per slab; 0: chosen by waste */
+	int		 ca_flags;	/* KM_HEAP: slabs in the heap window */
+};
+
+/*
+ * => NULL: no memory, or senseless arguments (said in the log)
+ */
+struct kmem_cache *kmem_cache_create(const struct kmem_cache_args *);
+
+/*
+ * Return every slab and the cache itself.
+ * => EBUSY when objects are still out: they are reported, and the cache goes
+ *    on as it was
+ */
+int	kmem_cache_destroy(struct kmem_cache *);
+
+/*
+ * => NULL when there is no memory (and KM_NOSLEEP, or nobody to wake us)
+ * => KM_ZERO is for caches without a constructor
+ * => from an interrupt: what existing slabs hold, never a new one
+ */
+void	*kmem_cache_alloc(struct kmem_cache *, int flags);
+
+/*
+ * => a pointer that is not an object of this cache, or a free one, is a
+ *    panic that names the cache, the pointer and what it is instead
+ * => NULL is ignored
+ */
+void	kmem_cache_free(struct kmem_cache *, void *obj);
+
+/* Return the empty slabs; the number of pages that went back. */
+unsigned long kmem_cache_reap(struct kmem_cache *);
+unsigned long kmem_cache_reap_all(void);
+
+struct kmem_cache_stats {
+	const char	*cs_name;
+	size_t		 cs_size;	/* as asked for */
+	size_t		 cs_stride;	/* as laid out */
+	unsigned	 cs_slab_pages;
+	unsigned	 cs_per_slab;
+	unsigned long	 cs_slabs, cs_empty_slabs;
+	unsigned long	 cs_inuse;	/* objects out */
+	uint64_t	 cs_allocs, cs_frees, cs_fails;
+	uint64_t	 cs_grown, cs_shrunk;	/* slabs, ever */
+};
+void	kmem_cache_stats(struct kmem_cache *, struct kmem_cache_stats *);
+
+/* The caches in order of creation: NULL begins, NULL ends. */
+struct kmem_cache *kmem_cache_next(struct kmem_cache *);
+
+/* The cache and the begin of the object that ptr points into, if any. */
+bool	kmem_cache_find(const void *ptr, struct kmem_cache **, void **obj);
+
+/* NULL, or what is wrong (a static string). */
+const char *kmem_cache_check(struct kmem_cache *);
+
+/* After vm_map_bootstrap and vm_phys. */
+void	kmem_cache_bootstrap(void);
+
+#endif

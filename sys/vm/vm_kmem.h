@@ -1,0 +1,38 @@
+/*
+ * kmem_alloc: address space, frames and mappings in one call, for the
+ * kernel's own use.  The heap and the slab layer get their pages here.
+ */
+#ifndef VM_VM_KMEM_H
+#define VM_VM_KMEM_H
+
+#include <vm/vm_map.h>
+
+/*
+ * size bytes, rounded up to pages, mapped read-write, in the window that the
+ * flags choose (KM_HEAP, KM_SLAB, or neither), best fit.
+ * => flags: KM_NOSLEEP, KM_ZERO, and at most one window
+ * => 0 when there is no space, no frame, or no entry (then nothing is left
+ *    behind), and for a size that is 0 or wraps
+ * => takes the map's lock; may sleep without KM_NOSLEEP; not from an
+ *    interrupt
+ */
+vaddr_t	kmem_alloc(struct vm_map *, vsize_t size, int flags);
+
+/*
+ * The same with all that can be asked: alignment, window, guards, owner,
+ * protection (vr_prot; 0 means VM_PROT_RW).
+ * => 0 and *addr, EINVAL, or ENOMEM
+ */
+int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
+	    int flags, vaddr_t *addr);
+
+/*
+ * Give back what kmem_alloc gave, whole, with the size that was asked for.
+ * => never allocates, never fails; a range that is not exactly an
+ *    allocation's (double, wrong size, interior, foreign) is a panic that
+ *    names all arguments, and the map is as it was
+ * => unmapped, flushed from the TLB, and only then are the frames free
+ */
+void	kmem_free(struct vm_map *, vaddr_t addr, vsize_t size);
+
+#endif

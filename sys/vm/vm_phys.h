@@ -1,0 +1,103 @@
+/*
+ * Physical pages: which frames are free (a bitmap with three levels of 32-way
+ * summaries above it), and a struct vm_page for each.
+ *
+ * Frames are named by their physical address (page-aligned paddr_t) where one
+ * is handed about, and by their frame number (pfn, address >> PAGE_SHIFT)
+ * where ranges are: an end of 4 GiB is pfn 2^20, which no paddr_t of 32 bits
+ * can say.
+ */
+#ifndef VM_VM_PHYS_H
+#define VM_VM_PHYS_H
+
+#include <vm/vm.h>
+
+typedef uint32_t pfn_t;
+
+#define PFN_MAX		(1u << 20)	/* 4 GiB: one past the last frame */
+
+/*
+ * Zones by who can reach them.  An ordinary request takes from VM_ZONE_HIGH
+ * and falls back to the one below only when that is empty.
+ */
+enum vm_zone {
+	VM_ZONE_LOW,		/* below 1 MiB: real mode, boot of other CPUs */
+	VM_ZONE_DMA,		/* below 16 MiB: ISA DMA */
+	VM_ZONE_HIGH,		/* the rest */
+	VM_NZONES
+};
+
+/* Who owns a frame, for the debugger and against double frees. */
+enum vm_page_owner {
+	VM_PAGE_RESERVED,	/* absent, firmware's, or the kernel image's */
+	VM_PAGE_FREE,
+	VM_PAGE_KMEM,		/* behind a kmem_alloc */
+	VM_PAGE_PTP,		/* a page table */
+	VM_PAGE_ENTRY,		/* the store of map entries */
+	VM_PAGE_USER,
+	VM_PAGE_NOWNERS
+};
+
+struct vm_page {
+	uint8_t		 pg_owner;	/* enum vm_page_owner */
+	uint8_t		 pg_flags;
+	uint16_t	 pg_refs;	/* 1 when allocated; never wraps */
+	uint32_t	 pg_npages;	/* first frame of an allocation: pages */
+	const char	*pg_name;	/* who asked, or NULL */
+};
+
+struct vm_phys_stats {
+	pfn_t	ps_total[VM_NZONES];	/* frames ever handed to vm_phys */
+	pfn_t	ps_free[VM_NZONES];
+	pfn_t	ps_owner[VM_PAGE_NOWNERS];	/* frames by owner */
+	uint64_t ps_allocs, ps_frees, ps_fails;
+};
+
+/*
+ * Set up for frames [0, npfn), all of them reserved.
+ * => mem is vm_phys_size(npfn) bytes, zeroed or not, 8-byte aligned, and
+ *    stays vm_phys's for ever
+ * => npfn is at most PFN_MAX
+ */
+size_t	vm_phys_size(pfn_t npfn);
+void	vm_phys_init(void *mem, pfn_t npfn);
+
+/*
+ * Hand the reserved frames [start, end) over as free ones.  Those beyond
+ * npfn are ignored; one that is already free or allocated is a named panic.
+ */
+void	vm_phys_add(pfn_t start, pfn_t end);
+
+/*
+ * One frame, the lowest free one of the highest zone that has any.
+ * => 0 with *pa set, or ENOMEM
+ * => never sleeps; may be called from an interrupt
+ */
+int	vm_phys_alloc(enum vm_page_owner, paddr_t *pa);
+
+/*
+ * n contiguous frames within [lo, hi), the lowest such run.
+ * => align is a power of two in pages (1 for any); boundary is 0, or a power
+ *    of two in pages that the run must not cross
+ * => 0, EINVAL (n = 0, a bad alignment, n > boundary), or ENOMEM
+ */
+int	vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo,
+	    pfn_t hi, enum vm_page_owner, paddr_t *pa);
+
+/*
+ * Give back.  A frame that is free already, reserved, or absent is a named
+ * panic, and so is one that is still referenced more than once.
+ */
+void	vm_phys_free(paddr_t pa);
+void	vm_phys_free_run(paddr_t pa, pfn_t n);
+
+/* The page of a frame; NULL beyond npfn. */
+struct vm_page *vm_phys_page(paddr_t pa);
+
+pfn_t	vm_phys_nfree(void);		/* over all zones */
+void	vm_phys_stats(struct vm_phys_stats *);
+
+/* Walk everything; returns NULL, or what is wrong (a static string). */
+const char *vm_phys_check(void);
+
+#endif
