@@ -132,6 +132,13 @@ int	vm_map_insert(struct vm_map *, vaddr_t start, vaddr_t end, vm_prot_t,
 	    const char *owner);
 
 /*
+ * The same for what must stay for ever (the image, guards, boot's tables):
+ * nothing frees it, joins it, or changes it.
+ */
+int	vm_map_reserve(struct vm_map *, vaddr_t start, vaddr_t end, vm_prot_t,
+	    const char *owner);
+
+/*
  * Give back the region whose usable part is [addr, addr + size), exactly as
  * vm_map_alloc or vm_map_insert made it, in a kernel map.
  * => never allocates
