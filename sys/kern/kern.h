@@ -26,7 +26,29 @@ void	panic(const char *fmt, ...) __printflike(1, 2) __dead2;
 void	vpanic(const char *fmt, va_list) __printflike(1, 0) __dead2;
 extern const char *panicstr;	/* NULL until the first panic */
 
-/* A device that can print and, polled, be read.  console.c */
+/*
+ * Run fn(arg); a panic or a fault in it ends it and is told in msg instead.
+ * => true when there was one; locks that fn took are free again, interrupts
+ *    are as they were
+ * => what the code was about to do when it panicked stays undone
+ */
+bool	panic_catch(void (*fn)(void *), void *arg, char *msg, size_t size);
+/*
+ * For a trap handler: a fault happened that would go to the debugger.
+ * => returns unless a panic_catch waits for it (then nothing is printed)
+ */
+void	panic_fault(const char *fmt, ...) __printflike(1, 2);
+
+/* The stack with symbols, one line a frame; NULL: the caller's own. */
+void	backtrace(const struct trapframe *);
+
+/*
+ * A device that can print and, polled, be read.  console.c
+ * => cd_putc gets "\r\n" for a new line, understands '\b' (one to the left,
+ *    nothing erased) and '\a'
+ * => cd_getc gives '\r' for Enter, '\b' or DEL for Backspace, and ANSI's
+ *    escape sequences for keys without a character (ESC [ A: arrow up)
+ */
 struct consdev {
 	const char	*cd_name;
 	void		(*cd_putc)(int);
@@ -34,7 +56,7 @@ struct consdev {
 	struct consdev	*cd_next;
 };
 void	cons_add(struct consdev *);
-void	cons_putc(int);		/* '\n' becomes "\r\n" where needed */
+void	cons_putc(int);		/* '\n' goes out as "\r\n" */
 int	cons_getc(void);	/* waits; any console */
 int	cons_poll(void);	/* -1: nothing there */
 

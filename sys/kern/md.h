@@ -30,6 +30,7 @@ const char *md_cmdline(void);	/* "" if there was none */
 /* Interrupts: off, with what they were before; and back to that. */
 uintptr_t md_intr_disable(void);
 void	md_intr_restore(uintptr_t);
+bool	md_intr_enabled(void);
 bool	md_in_intr(void);
 unsigned long md_ticks(void);	/* 100 a second */
 void	md_idle(void);		/* wait for an interrupt */
@@ -42,6 +43,8 @@ void	md_reboot(void) __dead2;
  * 0xf4 with `code`, then ACPI shutdown at 0x604); then cli; hlt for ever.
  */
 void	md_halt(int code) __dead2;
+/* For tests of the tests: an empty IDT, then a trap.  The machine resets. */
+void	md_triple_fault(void) __dead2;
 
 /*
  * For the debugger.  md_read/md_write touch memory that may be unmapped or
