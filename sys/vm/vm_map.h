@@ -43,11 +43,11 @@ struct vm_map_entry {
 	uint8_t		 vme_guard_hi;	/* (r) and behind, inside the region */
 	uint8_t		 vme_flags;	/* (r) VME_* */
 	uint16_t	 vme_wired;	/* (r) wire count */
-} __attribute__((aligned(64)));
+};
 
-#define VME_SENTINEL	0x01		/* the map's own: no region, a hole */
-#define VME_STATIC	0x02		/* from the static store */
-#define VME_SPECIAL	0x04		/* not to be freed: image, guards */
+#define VME_SENTINEL	0x01	/* the map's own: no region, but a hole */
+#define VME_SPECIAL	0x02	/* vm_map_reserve: stays for ever */
+#define VME_DYING	0x04	/* its pages are being given back */
 
 /* Kinds of map. */
 #define VM_MAP_KERNEL	0x01	/* regions are freed whole, exactly as taken */
@@ -194,6 +194,7 @@ int	vm_map_next(struct vm_map *, vaddr_t addr, struct vm_map_info *);
 #define VM_MAP_NCLASSES	64
 struct vm_map_explain {
 	vsize_t		vx_need;	/* bytes, guards included */
+	vsize_t		vx_align;	/* bytes */
 	vsize_t		vx_free;	/* free bytes inside the window */
 	vsize_t		vx_largest;	/* the largest hole there */
 	vaddr_t		vx_largest_at;

@@ -1,0 +1,625 @@
+/*
+ * Holes: finding space in a vm_map, and keeping the tree able to find it
+ *
+ * 1. What a hole is
+ *
+ * A map's entries are its regions in use, in one red-black tree by address.
+ * Each entry also stands for the hole behind it, [vme_end, vme_end +
+ * vme_gap), which may be empty; the map's sentinel, an entry of no length
+ * at vm_min, stands for the first one.  So there are as many holes as nodes,
+ * in the same order, and no second structure to keep in step:
+ *
+ *	   sentinel  A        B     C
+ *	  |.........|AAAA|...|BBB||CCCCC|..............|
+ *	  vm_min    hole  A's hole ^ B's is empty       vm_max
+ *	  of the sentinel
+ *
+ * 2. What a node knows
+ *
+ * Of the holes in its subtree each node keeps a summary:
+ *
+ *	vme_max_gap	the size of the largest;
+ *	vme_mask	bit k set when some hole is of size class k.
+ *
+ * Classes are exact for 1…32 pages and half octaves above (vm_map_impl.h).
+ * Both are joins of the children's and the node's own, so a changed hole
+ * costs a walk towards the root that ends at the first node where nothing
+ * changed (5).
+ *
+ * Why a mask?  Best fit asks for the *smallest* hole that is large enough.
+ * max_gap cannot guide that search: it says that something fits below, and
+ * then every subtree must be looked into for a better one, O(n) nodes.  The
+ * mask answers at the root which class is the smallest that will do; one
+ * descent then reaches the lowest hole of that class, always knowing that it
+ * is below.
+ *
+ * 3. A search: 2 pages, in a tree whose holes are (in pages) 4 2 7 2 1 3
+ *
+ *	                 C:7  {1,2,3,4,7}	smallest class >= 2: class 2
+ *	               /     \			left has 2: go left
+ *	      A:4 {2,4}       E:1 {1,2,3}
+ *	         \           /   \		A: no left child, and 4 is not 2:
+ *	       B:2 {2}   D:2 {2}  F:3 {3}	go right; B: taken
+ *
+ * 4. Policy: the five promises
+ *
+ *  P1	It never fails while some hole fits.
+ *  P2	If the best hole is of at most 32 pages, exactly that one is taken,
+ *	the lowest on ties: classes are exact there.
+ *  P3	Otherwise the request is rounded up to a class boundary and the lowest
+ *	hole of the smallest non-empty class from there on is taken; if there
+ *	is none, the lowest hole that fits, which max_gap finds.
+ *  P4	An alignment asks for a hole of size + alignment - 1 pages to be sure.
+ *	Before that, the lowest hole of each of the first few smaller classes
+ *	is tried (TIGHT_TRIES).  The last resort looks at every hole that
+ *	is large enough, in order: Θ(n) when an adversary arranges it, and
+ *	counted (vms_last_resort, vms_last_visits).
+ *  P5	First fit and top-down are exact.
+ *
+ * All hold in a window [min, max) too, where a hole counts with the part of
+ * it that lies inside.  The holes wholly inside are O(log n) subtrees and
+ * single nodes, whose masks are joined; at most two more are cut by an edge,
+ * and are looked at by hand:
+ *
+ *	       min                                max
+ *	  ..|A|.|......|B|...|CC|..|D|...|EE|......|.....|F|
+ *	        cut_lo   '---- wholly inside --'    cut_hi
+ *	       (behind A)                          (behind E)
+ *
+ * The cost: without a window at most two nodes are read per level, so with a
+ * height of at most 2 log2(n + 1) at most 4 log2(n + 1) nodes; with one, three
+ * such walks (mask, edge, descent).
+ *
+ * The idea of a search tree that knows its free ranges is McMahon's and
+ * others' (Linux vmalloc, OpenBSD uvm_map); the mask instead of a second tree
+ * by size, and so best fit within a window, we have not seen elsewhere.
+ *
+ * 5. Keeping summaries
+ *
+ * A new entry N splits the hole behind its predecessor P.  P is always an
+ * ancestor of N (N is hung to the right of P, or below P's right child), so
+ * the walk up from N passes P.  It must not stop before: P's own hole has
+ * changed.  Above P, the first node that does not change ends it.
+ *
+ * Taking N out gives its room to P's hole.  rb_unlink puts the predecessor
+ * into N's place where N has a left child; else P is an ancestor of N.  So
+ * one walk passes P here as well.
+ *
+ * 6. Locking
+ *
+ * None here: the caller holds the map's lock (for reading is enough for
+ * space_floor and space_fits).
+ */
+
+#include <vm/vm_map_impl.h>
+
+/* P4: how many classes below the one that surely fits are tried. */
+#define TIGHT_TRIES	4
+
+#ifdef VM_SPACE_COUNT
+unsigned long space_visits;
+#endif
+
+/* ------------------------------ summaries ------------------------------ */
+
+static inline uint64_t
+gap_bit(vsize_t gap)
+{
+	return gap == 0 ? 0 : (uint64_t)1 << space_class(atop(gap));
+}
+
+/* Recompute a node from itself and its children; has it changed? */
+static inline bool
+summarize(struct vm_map_entry *e)
+{
+	const struct vm_map_entry *l = vme_left(e), *r = vme_right(e);
+	vsize_t max = e->vme_gap;
+	uint64_t mask = gap_bit(max);
+	bool changed;
+
+	if (l != NULL) {
+		mask |= l->vme_mask;
+		if (l->vme_max_gap > max)
+			max = l->vme_max_gap;
+	}
+	if (r != NULL) {
+		mask |= r->vme_mask;
+		if (r->vme_max_gap > max)
+			max = r->vme_max_gap;
+	}
+	changed = max != e->vme_max_gap || mask != e->vme_mask;
+	e->vme_max_gap = max;
+	e->vme_mask = mask;
+	return changed;
+}
+
+/*
+ * Walk from e to the root; last, on that path, is the highest entry whose own
+ * hole has changed.
+ */
+static void
+propagate(struct vm_map_entry *e, const struct vm_map_entry *last)
+{
+	for (; e != last; e = vme_parent(e))
+		summarize(e);
+	while (e != NULL && summarize(e))
+		e = vme_parent(e);
+}
+
+static void
+space_rotate(struct rb_node *old, struct rb_node *top)
+{
+	vme_of(top)->vme_max_gap = vme_of(old)->vme_max_gap;
+	vme_of(top)->vme_mask = vme_of(old)->vme_mask;
+	summarize(vme_of(old));
+}
+
+void
+space_update(struct vm_map_entry *e)
+{
+	propagate(e, e);
+}
+
+/* ---------------------------- link and unlink -------------------------- */
+
+void
+space_init(struct vm_map *map)
+{
+	struct vm_map_entry *s = &map->vm_sentinel;
+
+	*s = (struct vm_map_entry){
+		.vme_start = map->vm_min,
+		.vme_end = map->vm_min,
+		.vme_gap = map->vm_max - map->vm_min,
+		.vme_prev = s,
+		.vme_next = s,
+		.vme_flags = VME_SENTINEL,
+	};
+	map->vm_tree.rb_root = NULL;
+	map->vm_tree.rb_rotate = space_rotate;
+	rb_link(&s->vme_rb, NULL, &map->vm_tree.rb_root);
+	rb_link_fixup(&map->vm_tree, &s->vme_rb);
+	summarize(s);
+}
+
+void
+space_link(struct vm_map *map, struct vm_map_entry *e,
+    struct vm_map_entry *pred)
+{
+	struct vm_map_entry *next = pred->vme_next;
+
+	e->vme_gap = vme_hole_end(pred) - e->vme_end;
+	pred->vme_gap = e->vme_start - pred->vme_end;
+	e->vme_prev = pred;
+	e->vme_next = next;
+	pred->vme_next = e;
+	next->vme_prev = e;
+	/*
+	 * The place behind pred is its right child's, or, if that is taken,
+	 * the left child's of the next entry, which is then free.
+	 */
+	if (pred->vme_rb.rb_right == NULL)
+		rb_link(&e->vme_rb, &pred->vme_rb, &pred->vme_rb.rb_right);
+	else
+		rb_link(&e->vme_rb, &next->vme_rb, &next->vme_rb.rb_left);
+	propagate(e, pred);
+	rb_link_fixup(&map->vm_tree, &e->vme_rb);
+}
+
+void
+space_unlink(struct vm_map *map, struct vm_map_entry *e)
+{
+	struct vm_map_entry *pred = e->vme_prev;
+	struct rb_mend mend;
+
+	pred->vme_gap = vme_hole_end(e) - pred->vme_end;
+	pred->vme_next = e->vme_next;
+	e->vme_next->vme_prev = pred;
+	rb_unlink(&map->vm_tree, &e->vme_rb, &mend);
+	propagate(vme_of(mend.rm_parent), pred);
+	rb_unlink_fixup(&map->vm_tree, &mend);
+}
+
+struct vm_map_entry *
+space_floor(struct vm_map *map, vaddr_t addr)
+{
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root);
+	struct vm_map_entry *floor = &map->vm_sentinel;
+
+	while (e != NULL)
+		if (e->vme_start <= addr) {
+			floor = e;
+			e = vme_right(e);
+		} else
+			e = vme_left(e);
+	return floor;
+}
+
+/* ------------------------------- searches ------------------------------ */
+
+/*
+ * What a descent looks for: a hole of one class (w_bit is its bit), or, with
+ * w_bit = 0, any of at least w_lo bytes.
+ */
+struct want {
+	uint64_t	w_bit;
+	vsize_t		w_lo;		/* the hole is in [lo, lo + width) */
+	vsize_t		w_width;
+};
+
+static inline struct want
+want_class(unsigned cls)
+{
+	vsize_t lo = ptoa(vm_map_class_pages(cls));
+
+	return (struct want){
+		.w_bit = (uint64_t)1 << cls,
+		.w_lo = lo,
+		.w_width = cls + 1 < CLASS_NONE ?
+		    ptoa(vm_map_class_pages(cls + 1)) - lo : -lo,
+	};
+}
+
+static inline struct want
+want_size(vsize_t bytes)
+{
+	return (struct want){ 0, bytes, -bytes };
+}
+
+static inline bool
+has_own(const struct vm_map_entry *e, const struct want *w)
+{
+	return e->vme_gap - w->w_lo < w->w_width;
+}
+
+static inline bool
+has_below(const struct vm_map_entry *e, const struct want *w)
+{
+	SPACE_VISIT(e);
+	if (e == NULL)
+		return false;
+	return w->w_bit != 0 ? (e->vme_mask & w->w_bit) != 0 :
+	    e->vme_max_gap >= w->w_lo;
+}
+
+/* Searches run from the low end of the map up, or from the high end down. */
+enum side { LOW, HIGH };
+
+static inline struct vm_map_entry *
+kid(const struct vm_map_entry *e, enum side side)
+{
+	return side == LOW ? vme_left(e) : vme_right(e);
+}
+
+/* The hole nearest to that side in e's subtree, which is known to have one. */
+static inline struct vm_map_entry *
+descend(struct vm_map_entry *e, const struct want *w, enum side side)
+{
+	struct vm_map_entry *k;
+
+	for (;;) {
+		k = kid(e, side);
+		if (has_below(k, w))
+			e = k;
+		else if (has_own(e, w))
+			return e;
+		else {
+			e = kid(e, side == LOW ? HIGH : LOW);
+			SPACE_VISIT(e);
+		}
+	}
+}
+
+/* Does the hole behind e lie wholly on the wrong side of the edge? */
+static inline bool
+beyond(const struct vm_map_entry *e, vaddr_t edge, enum side side)
+{
+	return side == LOW ? vme_hole_end(e) <= edge : e->vme_end >= edge;
+}
+
+/*
+ * The nearest hole from an edge on: LOW finds the lowest one that ends above
+ * it, HIGH the highest that begins below it; NULL if there is none.  On the
+ * way down to the edge each turn towards it leaves a node and a subtree that
+ * are wholly on the right side; what the last such turn offered is nearest.
+ */
+static struct vm_map_entry *
+nearest(struct vm_map *map, const struct want *w, vaddr_t edge, enum side side)
+{
+	enum side away = side == LOW ? HIGH : LOW;
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *k;
+	struct vm_map_entry *node = NULL, *subtree = NULL;
+
+	while (e != NULL) {
+		SPACE_VISIT(e);
+		if (beyond(e, edge, side)) {
+			e = kid(e, away);
+			continue;
+		}
+		k = kid(e, away);
+		if (has_own(e, w)) {
+			node = e;
+			subtree = NULL;
+		} else if (has_below(k, w))
+			subtree = k;
+		e = kid(e, side);
+	}
+	return subtree != NULL ? descend(subtree, w, side) : node;
+}
+
+/* The next hole after e's, going away from that side. */
+static struct vm_map_entry *
+further(struct vm_map_entry *e, const struct want *w, enum side side)
+{
+	enum side away = side == LOW ? HIGH : LOW;
+	struct vm_map_entry *k;
+
+	for (;;) {
+		k = kid(e, away);
+		if (has_below(k, w))
+			return descend(k, w, side);
+		do {
+			k = e;
+			e = vme_parent(e);
+			SPACE_VISIT(e);
+			if (e == NULL)
+				return NULL;
+		} while (k == kid(e, away));
+		if (has_own(e, w))
+			return e;
+	}
+}
+
+/* -------------------------------- windows ------------------------------ */
+
+/* What a window holds. */
+struct window {
+	uint64_t	w_mask;		/* classes of the holes wholly inside */
+	vaddr_t		w_edge;		/* they end above this */
+	struct vm_map_entry *w_cut_lo;	/* holes cut by min, by max: */
+	struct vm_map_entry *w_cut_hi;
+	unsigned	w_class_lo;	/* the classes of their parts inside, */
+	unsigned	w_class_hi;	/* CLASS_NONE if empty */
+};
+
+/* The part of the hole behind e that lies in [min, max), in bytes. */
+static vsize_t
+part(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
+{
+	vaddr_t lo = e->vme_end > min ? e->vme_end : min;
+	vaddr_t hi = vme_hole_end(e) < max ? vme_hole_end(e) : max;
+
+	return hi > lo ? hi - lo : 0;
+}
+
+static unsigned
+part_class(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
+{
+	vsize_t bytes = e != NULL ? part(e, min, max) : 0;
+
+	return bytes != 0 ? space_class(atop(bytes)) : CLASS_NONE;
+}
+
+static inline uint64_t
+mask_below(const struct vm_map_entry *e)
+{
+	SPACE_VISIT(e);
+	return e != NULL ? e->vme_mask : 0;
+}
+
+/*
+ * Walk down to both edges, and join the masks of what lies between.  The
+ * paths are one until a node whose hole is inside parts them; on the way to
+ * min, what hangs to the right is inside, on the way to max what hangs to the
+ * left.  The last hole that each edge cut off is the one that it may cut.
+ */
+static void
+window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
+{
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *fork;
+
+	*w = (struct window){ .w_edge = min };
+	for (fork = NULL; e != NULL && fork == NULL; ) {
+		SPACE_VISIT(e);
+		if (e->vme_end < min) {
+			w->w_cut_lo = e;
+			e = vme_right(e);
+		} else if (vme_hole_end(e) > max) {
+			w->w_cut_hi = e;
+			e = vme_left(e);
+		} else
+			fork = e;
+	}
+	if (fork != NULL) {
+		w->w_mask = gap_bit(fork->vme_gap);
+		for (e = vme_left(fork); e != NULL; ) {
+			SPACE_VISIT(e);
+			if (e->vme_end < min) {
+				w->w_cut_lo = e;
+				e = vme_right(e);
+				continue;
+			}
+			w->w_mask |= gap_bit(e->vme_gap) |
+			    mask_below(vme_right(e));
+			e = vme_left(e);
+		}
+		for (e = vme_right(fork); e != NULL; ) {
+			SPACE_VISIT(e);
+			if (vme_hole_end(e) > max) {
+				w->w_cut_hi = e;
+				e = vme_left(e);
+				continue;
+			}
+			w->w_mask |= gap_bit(e->vme_gap) |
+			    mask_below(vme_left(e));
+			e = vme_right(e);
+		}
+	}
+	if (w->w_cut_lo != NULL && vme_hole_end(w->w_cut_lo) > min)
+		w->w_edge = vme_hole_end(w->w_cut_lo);
+	w->w_class_lo = part_class(w->w_cut_lo, min, max);
+	w->w_class_hi = part_class(w->w_cut_hi, min, max);
+}
+
+/* The whole map needs no walk: its root has the joined mask. */
+static void
+window_open(struct vm_map *map, const struct space_request *rq,
+    struct window *w)
+{
+	if (rq->sr_min > map->vm_min || rq->sr_max < map->vm_max) {
+		window_scan(map, rq->sr_min, rq->sr_max, w);
+		return;
+	}
+	*w = (struct window){
+		.w_mask = vme_of(map->vm_tree.rb_root)->vme_mask,
+		.w_edge = map->vm_min,
+		.w_class_lo = CLASS_NONE,
+		.w_class_hi = CLASS_NONE,
+	};
+	SPACE_VISIT(map->vm_tree.rb_root);
+}
+
+/* The smallest class from cls on that is in the mask. */
+static inline unsigned
+mask_lowest(uint64_t mask, unsigned cls)
+{
+	if (cls >= CLASS_NONE || (mask >>= cls) == 0)
+		return CLASS_NONE;
+	return cls + bit_lowest64(mask);
+}
+
+/*
+ * The lowest hole of the smallest non-empty class from *cls on, as the window
+ * sees it; *cls becomes that class.  The hole cut by min is lower than all
+ * others, the one cut by max higher.
+ */
+static struct vm_map_entry *
+window_pick(struct vm_map *map, const struct window *w, unsigned *cls)
+{
+	unsigned in = mask_lowest(w->w_mask, *cls);
+	unsigned lo = w->w_class_lo >= *cls ? w->w_class_lo : CLASS_NONE;
+	unsigned hi = w->w_class_hi >= *cls ? w->w_class_hi : CLASS_NONE;
+	struct want want;
+
+	if (lo != CLASS_NONE && lo <= in && lo <= hi) {
+		*cls = lo;
+		return w->w_cut_lo;
+	}
+	if (in != CLASS_NONE && in <= hi) {
+		*cls = in;
+		want = want_class(in);
+		if (w->w_edge == map->vm_min)
+			return descend(vme_of(map->vm_tree.rb_root), &want,
+			    LOW);
+		return nearest(map, &want, w->w_edge, LOW);
+	}
+	*cls = hi;
+	return hi != CLASS_NONE ? w->w_cut_hi : NULL;
+}
+
+/* -------------------------------- policies ----------------------------- */
+
+bool
+space_fits(const struct vm_map_entry *e, const struct space_request *rq,
+    vaddr_t *start)
+{
+	vaddr_t lo = e->vme_end > rq->sr_min ? e->vme_end : rq->sr_min;
+	vaddr_t hi = vme_hole_end(e) < rq->sr_max ? vme_hole_end(e) :
+	    rq->sr_max;
+	vaddr_t at, mask = rq->sr_align - 1;
+
+	if (hi <= lo || hi - lo < rq->sr_need)
+		return false;
+	if (rq->sr_policy == VM_FIT_TOPDOWN) {
+		at = ((hi - rq->sr_need + rq->sr_lead) & ~mask) - rq->sr_lead;
+		if (at < lo || at > hi - rq->sr_need)
+			return false;
+	} else {
+		at = ((lo + rq->sr_lead + mask) & ~mask) - rq->sr_lead;
+		if (at < lo || at > hi - rq->sr_need)
+			return false;
+	}
+	*start = at;
+	return true;
+}
+
+/*
+ * P5, and the last resort of P1, P3 and P4: every hole that is large enough,
+ * from one side on.  Unaligned, all but the two that an edge cuts do fit, and
+ * the first or second is taken.
+ */
+static struct vm_map_entry *
+fit_in_order(struct vm_map *map, const struct space_request *rq,
+    enum side side, vaddr_t *start)
+{
+	struct want w = want_size(rq->sr_need);
+	struct vm_map_entry *e;
+
+	e = nearest(map, &w, side == LOW ? rq->sr_min : rq->sr_max, side);
+	while (e != NULL && !space_fits(e, rq, start)) {
+		if (beyond(e, side == LOW ? rq->sr_max : rq->sr_min,
+		    side == LOW ? HIGH : LOW))
+			return NULL;
+		map->vm_stats.vms_last_visits++;
+		e = further(e, &w, side);
+	}
+	return e;
+}
+
+/* P4: classes too small to be sure of, and bounded. */
+static struct vm_map_entry *
+fit_tight(struct vm_map *map, const struct window *w,
+    const struct space_request *rq, unsigned sure, vaddr_t *start)
+{
+	unsigned cls = space_class_up(atop(rq->sr_need));
+	struct vm_map_entry *e;
+	int i;
+
+	for (i = 0; i < TIGHT_TRIES && cls < sure; i++, cls++) {
+		e = window_pick(map, w, &cls);
+		if (e == NULL || cls >= sure)
+			break;
+		if (space_fits(e, rq, start))
+			return e;
+	}
+	return NULL;
+}
+
+static struct vm_map_entry *
+fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
+{
+	unsigned cls = space_class_up(atop(rq->sr_need));
+	struct vm_map_entry *e;
+	struct window w;
+
+	window_open(map, rq, &w);
+	if (rq->sr_align > PAGE_SIZE) {
+		cls = space_class_up(atop(rq->sr_need) + atop(rq->sr_align) -
+		    1);
+		e = fit_tight(map, &w, rq, cls, start);
+		if (e != NULL)
+			return e;
+	}
+	e = window_pick(map, &w, &cls);
+	if (e != NULL && space_fits(e, rq, start))
+		return e;
+	map->vm_stats.vms_last_resort += rq->sr_align > PAGE_SIZE;
+	return fit_in_order(map, rq, LOW, start);
+}
+
+struct vm_map_entry *
+space_find(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
+{
+	const struct vm_map_entry *root = vme_of(map->vm_tree.rb_root);
+
+	if (root->vme_max_gap < rq->sr_need)
+		return NULL;
+	switch (rq->sr_policy) {
+	case VM_FIT_FIRST:
+		return fit_in_order(map, rq, LOW, start);
+	case VM_FIT_TOPDOWN:
+		return fit_in_order(map, rq, HIGH, start);
+	default:
+		return fit_best(map, rq, start);
+	}
+}
