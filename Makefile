@@ -18,13 +18,13 @@ NASM	= nasm
 
 WARN	= -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	  -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wundef \
-	  -Wvla -Wwrite-strings -Wcast-qual -Wredundant-decls -Wnested-externs \
+	  -Wvla -Wwrite-strings -Wcast-qual -Wnested-externs \
 	  -Wformat=2 -Wimplicit-fallthrough -Wno-unused-parameter
 CSTD	= -std=gnu11 -O2 -g -fno-strict-aliasing -fno-common $(WARN) $(OPTIONS)
 
 # i486: no cmov.  Frame pointers and no sibling calls: the debugger's trace.
 # general-regs-only: the kernel saves no floating-point state.
-KFLAGS	= $(CSTD) -march=i486 -mgeneral-regs-only -ffreestanding -fno-pic \
+KFLAGS	= $(CSTD) -Wredundant-decls -march=i486 -mgeneral-regs-only -ffreestanding -fno-pic \
 	  -fno-pie -fno-stack-protector -fno-omit-frame-pointer \
 	  -fno-optimize-sibling-calls -fno-asynchronous-unwind-tables \
 	  -fcf-protection=none -Isys -Isys/i386/include

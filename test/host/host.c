@@ -1,0 +1,431 @@
+/*
+ * The kernel around sys/vm, played by a user program: vm/vm_host.h.
+ *
+ * Locks are real, so that threads can be let loose on them, and cheap while
+ * nobody else wants them: one atomic exchange to take, one store to drop
+ * (a reader needs a second exchange).  Who has to wait spins and yields.
+ * Each thread keeps a list of what it holds: that answers vm_rw_held()
+ * exactly, finds recursion, and lets a caught panic drop them.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <vm/kmalloc.h>
+#include <vm/kmem_cache.h>
+#include <vm/vm_host.h>
+#include <vm/vm_map.h>
+#include <vm/vm_phys.h>
+
+#include "host.h"
+
+/* More locks than the deepest nesting of vm.h's order, several times. */
+#define MAXHELD		32
+#define MAXLINE		512
+
+enum held_kind { HELD_MTX, HELD_READ, HELD_WRITE };
+
+struct held {
+	void		*h_lock;
+	enum held_kind	 h_kind;
+};
+
+static __thread struct held held[MAXHELD];
+static __thread struct host_locks locks;
+static __thread jmp_buf *catcher;
+static __thread char panic_line[MAXLINE];
+static __thread bool in_intr;
+
+static atomic_ulong ticks;
+static atomic_bool may_sleep;
+static bool (*sleep_fn)(const void *);
+static _Atomic uint64_t nsleeps, nwakeups, nlogs;
+static __thread char log_line[MAXLINE];
+
+/*
+ * The list of locks held.
+ */
+static struct held *
+held_find(const void *lock)
+{
+	unsigned i;
+
+	for (i = locks.hl_held; i-- > 0;)
+		if (held[i].h_lock == lock)
+			return &held[i];
+	return NULL;
+}
+
+static void
+held_push(void *lock, enum held_kind kind)
+{
+	if (locks.hl_held == MAXHELD)
+		vm_host_panic("host: more than %d locks held", MAXHELD);
+	held[locks.hl_held].h_lock = lock;
+	held[locks.hl_held].h_kind = kind;
+	locks.hl_held++;
+}
+
+static void
+held_pop(void *lock, enum held_kind kind, const char *name)
+{
+	struct held *h = held_find(lock);
+
+	if (h == NULL || h->h_kind != kind)
+		vm_host_panic("host: lock \"%s\" (%p) is not held so", name,
+		    lock);
+	*h = held[--locks.hl_held];
+}
+
+/* A lock that is not one yet, or that we hold already, cannot be taken. */
+static void
+lock_enter_check(const void *lock, const char *name)
+{
+	if (name == NULL)
+		vm_host_panic("host: lock %p was never initialised", lock);
+	if (held_find(lock) != NULL)
+		vm_host_panic("host: lock \"%s\" (%p) taken twice", name,
+		    lock);
+}
+
+/*
+ * Mutexes: 0 free, 1 taken.
+ */
+static atomic_int *
+mtx_word(struct vm_mtx *m)
+{
+	return (atomic_int *)&m->mtx_word[0];
+}
+
+void
+vm_mtx_init(struct vm_mtx *m, const char *name)
+{
+	m->mtx_name = name;
+	atomic_init(mtx_word(m), 0);
+}
+
+void
+vm_mtx_enter(struct vm_mtx *m)
+{
+	lock_enter_check(m, m->mtx_name);
+	if (atomic_exchange_explicit(mtx_word(m), 1, memory_order_acquire)) {
+		locks.hl_contended++;
+		do {
+			while (atomic_load_explicit(mtx_word(m),
+			    memory_order_relaxed) != 0)
+				sched_yield();
+		} while (atomic_exchange_explicit(mtx_word(m), 1,
+		    memory_order_acquire) != 0);
+	}
+	locks.hl_mtx++;
+	held_push(m, HELD_MTX);
+}
+
+void
+vm_mtx_exit(struct vm_mtx *m)
+{
+	held_pop(m, HELD_MTX, m->mtx_name);
+	atomic_store_explicit(mtx_word(m), 0, memory_order_release);
+}
+
+bool
+vm_mtx_held(const struct vm_mtx *m)
+{
+	return held_find(m) != NULL;
+}
+
+/*
+ * Reader-writer locks: the number of readers, or -1 for a writer.  The
+ * second word counts the writers that wait: no new reader overtakes them.
+ */
+static atomic_int *
+rw_word(struct vm_rwlock *rw)
+{
+	return (atomic_int *)&rw->rw_word[0];
+}
+
+static atomic_int *
+rw_waiting(struct vm_rwlock *rw)
+{
+	return (atomic_int *)&rw->rw_word[1];
+}
+
+void
+vm_rw_init(struct vm_rwlock *rw, const char *name)
+{
+	rw->rw_name = name;
+	atomic_init(rw_word(rw), 0);
+	atomic_init(rw_waiting(rw), 0);
+}
+
+static bool
+rw_try(struct vm_rwlock *rw, int from, int to)
+{
+	return atomic_compare_exchange_weak_explicit(rw_word(rw), &from, to,
+	    memory_order_acquire, memory_order_relaxed);
+}
+
+static bool
+rw_try_read(struct vm_rwlock *rw)
+{
+	int n = atomic_load_explicit(rw_word(rw), memory_order_relaxed);
+
+	if (n < 0 || atomic_load_explicit(rw_waiting(rw),
+	    memory_order_relaxed) != 0)
+		return false;
+	return rw_try(rw, n, n + 1);
+}
+
+void
+vm_rw_enter_read(struct vm_rwlock *rw)
+{
+	lock_enter_check(rw, rw->rw_name);
+	if (!rw_try_read(rw)) {
+		locks.hl_contended++;
+		while (!rw_try_read(rw))
+			sched_yield();
+	}
+	locks.hl_read++;
+	held_push(rw, HELD_READ);
+}
+
+void
+vm_rw_exit_read(struct vm_rwlock *rw)
+{
+	held_pop(rw, HELD_READ, rw->rw_name);
+	atomic_fetch_sub_explicit(rw_word(rw), 1, memory_order_release);
+}
+
+void
+vm_rw_enter_write(struct vm_rwlock *rw)
+{
+	lock_enter_check(rw, rw->rw_name);
+	if (!rw_try(rw, 0, -1)) {
+		locks.hl_contended++;
+		atomic_fetch_add(rw_waiting(rw), 1);
+		while (!rw_try(rw, 0, -1))
+			sched_yield();
+		atomic_fetch_sub(rw_waiting(rw), 1);
+	}
+	locks.hl_write++;
+	held_push(rw, HELD_WRITE);
+}
+
+void
+vm_rw_exit_write(struct vm_rwlock *rw)
+{
+	held_pop(rw, HELD_WRITE, rw->rw_name);
+	atomic_store_explicit(rw_word(rw), 0, memory_order_release);
+}
+
+bool
+vm_rw_held(const struct vm_rwlock *rw)
+{
+	return held_find(rw) != NULL;
+}
+
+bool
+vm_rw_held_write(const struct vm_rwlock *rw)
+{
+	const struct held *h = held_find(rw);
+
+	return h != NULL && h->h_kind == HELD_WRITE;
+}
+
+const struct host_locks *
+host_locks(void)
+{
+	return &locks;
+}
+
+/* Drop the newest lock, of whatever kind it is. */
+static void
+held_drop(void)
+{
+	struct held h = held[locks.hl_held - 1];
+
+	if (h.h_kind == HELD_MTX)
+		vm_mtx_exit(h.h_lock);
+	else if (h.h_kind == HELD_READ)
+		vm_rw_exit_read(h.h_lock);
+	else
+		vm_rw_exit_write(h.h_lock);
+}
+
+/*
+ * Sleep, wakeup, interrupts, time.  A sleeper just looks again a little
+ * later: the interface allows that, and no wakeup can be lost.
+ */
+bool
+vm_host_sleep(const void *chan)
+{
+	static const struct timespec while_ = { 0, 100 * 1000 };
+
+	nsleeps++;
+	if (locks.hl_held != 0 || in_intr)
+		vm_host_panic("vm_host_sleep(%p): %u locks held, %s", chan,
+		    locks.hl_held, in_intr ? "in an interrupt" : "no interrupt");
+	if (!may_sleep)
+		return false;
+	if (sleep_fn != NULL)
+		return sleep_fn(chan);
+	nanosleep(&while_, NULL);
+	return true;
+}
+
+void
+vm_host_wakeup(const void *chan)
+{
+	nwakeups++;
+}
+
+void
+host_set_sleep(bool may, bool (*fn)(const void *))
+{
+	sleep_fn = fn;
+	may_sleep = may;
+}
+
+uint64_t
+host_sleeps(void)
+{
+	return nsleeps;
+}
+
+uint64_t
+host_wakeups(void)
+{
+	return nwakeups;
+}
+
+bool
+vm_host_intr(void)
+{
+	return in_intr;
+}
+
+void
+host_set_intr(bool on)
+{
+	in_intr = on;
+}
+
+unsigned long
+vm_host_ticks(void)
+{
+	return ticks;
+}
+
+void
+host_advance(unsigned long n)
+{
+	ticks += n;
+}
+
+/*
+ * Log and panic.
+ */
+void
+vm_host_log(const char *fmt, ...)
+{
+	char line[MAXLINE];
+	va_list ap;
+
+	va_start(ap, fmt);
+	k_vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (getenv("HOST_LOG") != NULL)
+		fprintf(stderr, "%s\n", line);
+	nlogs++;
+	k_strlcpy(log_line, line, sizeof(log_line));
+}
+
+const char *
+host_log_last(void)
+{
+	return log_line;
+}
+
+uint64_t
+host_log_count(void)
+{
+	return nlogs;
+}
+
+void
+vm_host_panic(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	k_vsnprintf(panic_line, sizeof(panic_line), fmt, ap);
+	va_end(ap);
+	if (catcher != NULL)
+		longjmp(*catcher, 1);
+	fprintf(stderr, "panic: %s\n", panic_line);
+	abort();
+}
+
+const char *
+host_panic_of(void (*fn)(void *), void *arg, unsigned *nlocks)
+{
+	jmp_buf here, *volatile outer = catcher;
+	const unsigned before = locks.hl_held;
+	const char *volatile said = NULL;
+
+	catcher = &here;
+	if (setjmp(here) == 0)
+		fn(arg);
+	else
+		said = panic_line;
+	catcher = outer;
+	if (nlocks != NULL)
+		*nlocks = locks.hl_held - before;
+	while (said != NULL && locks.hl_held > before)
+		held_drop();
+	return said;
+}
+
+/*
+ * Boot.  What md_map_init() makes known to kernel_map on i386 is made known
+ * here too, so that both machines have the same holes.
+ */
+static void
+insert(vaddr_t start, vaddr_t end, const char *owner)
+{
+	int error = vm_map_insert(kernel_map, start, end, VM_PROT_NONE, owner);
+
+	if (error != 0)
+		vm_host_panic("host_boot: insert [%#lx, %#lx) %s: error %d",
+		    start, end, owner, error);
+}
+
+void
+host_boot(pfn_t nframes)
+{
+	static bool booted;
+	void *mem;
+
+	if (booted)
+		vm_host_panic("host_boot: a second time in one process");
+	booted = true;
+	host_pmap_bootstrap(nframes);
+	mem = calloc(1, vm_phys_size(nframes));
+	if (mem == NULL)
+		vm_host_panic("host_boot: no memory for %u frames' records",
+		    nframes);
+	vm_phys_init(mem, nframes);
+	vm_phys_add(1, nframes);
+
+	vm_map_bootstrap();
+	insert(VM_MIN_KERNEL_ADDRESS, VM_HEAP_MIN, "kernel image");
+	insert(VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, "heap guard");
+	insert(VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, "slab guard");
+	insert(VM_SLAB_MAX, VM_MISC_MIN, "boot stack");
+	kmem_cache_bootstrap();
+	kmalloc_bootstrap();
+}

@@ -1,0 +1,521 @@
+/*
+ * The machine, played by a user program: vm/pmap.h.
+ *
+ * Physical memory is a memfd of nframes pages, seen whole at `phys`.  The
+ * kernel's addresses are reserved (PROT_NONE), and to map one is to mmap the
+ * frame's page of the memfd over it; a user pmap only keeps records.
+ *
+ * Those records are page tables: one for each 4 MB in use, in a hash by
+ * address, and each costs a frame of the machine (VM_PAGE_PTP), as on i386:
+ * the kernel's are kept for ever, a user's are freed when they are empty.
+ *
+ * Linux lets a process have 65,530 separate mappings (vm.max_map_count), so
+ * a machine whose frames are scattered holds some 250 MB in use.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vm/pmap.h>
+#include <vm/vm_fail.h>
+#include <vm/vm_host.h>
+#include <vm/vm_phys.h>
+
+#include "host.h"
+
+#define PTP_SHIFT	22		/* a page table covers 4 MB */
+#define PTP_SIZE	(1UL << PTP_SHIFT)
+#define PTP_PAGES	(PTP_SIZE >> PAGE_SHIFT)
+#define PTP_HASH	1024		/* the 4 GiB of i386 without a clash */
+
+struct ptp {
+	struct ptp	*pt_next;	/* in its bucket */
+	vaddr_t		 pt_base;
+	paddr_t		 pt_frame;	/* what it costs */
+	unsigned	 pt_count;	/* pages mapped */
+	paddr_t		 pt_pte[PTP_PAGES];	/* pa | prot | PTE_VALID */
+};
+
+#define PTE_VALID	0x800UL		/* above every vm_prot_t */
+#define PTE_PROT	0x7ffUL
+#define PTE_FRAME	(~(paddr_t)PAGE_MASK)
+
+struct pmap {
+	struct vm_mtx	 pm_lock;
+	paddr_t		 pm_dir;	/* a user's page directory */
+	unsigned long	 pm_resident, pm_nptps;
+	struct ptp	*pm_ptp[PTP_HASH];
+};
+
+static struct pmap kernel_pmap_store;
+struct pmap *const kernel_pmap = &kernel_pmap_store;
+
+static const struct pmap *active = &kernel_pmap_store;
+static int memfd = -1;
+static pfn_t nframes;
+static char *phys;
+static struct vm_mtx events_lock;
+static struct host_event events[HOST_NEVENTS];
+static uint64_t nevents, nsyscalls;
+
+static void
+event(enum host_event_kind kind, struct pmap *pm, vaddr_t sva, vaddr_t eva,
+    paddr_t pa)
+{
+	struct host_event *e;
+
+	vm_mtx_enter(&events_lock);
+	e = &events[nevents++ % HOST_NEVENTS];
+	e->he_kind = kind;
+	e->he_pmap = pm;
+	e->he_sva = sva;
+	e->he_eva = eva;
+	e->he_pa = pa;
+	vm_mtx_exit(&events_lock);
+}
+
+uint64_t
+host_nevents(void)
+{
+	return nevents;
+}
+
+const struct host_event *
+host_event(uint64_t i)
+{
+	if (i >= nevents || nevents - i > HOST_NEVENTS)
+		return NULL;
+	return &events[i % HOST_NEVENTS];
+}
+
+/*
+ * The host's own address space.
+ */
+static void
+reserve(vaddr_t start, vaddr_t end, int how)
+{
+	void *want = (void *)start;
+	void *got = mmap(want, end - start, PROT_NONE, MAP_PRIVATE |
+	    MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0);
+
+	nsyscalls++;
+	if (got != want)
+		vm_host_panic("host_pmap: reserve [%#lx, %#lx): %s", start, end,
+		    got == MAP_FAILED ? strerror(errno) : "not there");
+}
+
+static int
+host_prot(vm_prot_t prot)
+{
+	return (prot & VM_PROT_READ ? PROT_READ : 0) |
+	    (prot & VM_PROT_WRITE ? PROT_WRITE : 0);
+}
+
+static void
+host_map(vaddr_t va, paddr_t pa, vm_prot_t prot)
+{
+	void *got = mmap((void *)va, PAGE_SIZE, host_prot(prot), MAP_SHARED |
+	    MAP_FIXED, memfd, (off_t)pa);
+
+	nsyscalls++;
+	if (got == MAP_FAILED)
+		vm_host_panic("host_pmap: map %#lx to frame %#lx: %s", va, pa,
+		    strerror(errno));
+}
+
+static void
+host_protect(vaddr_t start, vaddr_t end, vm_prot_t prot)
+{
+	nsyscalls++;
+	if (mprotect((void *)start, end - start, host_prot(prot)) != 0)
+		vm_host_panic("host_pmap: protect [%#lx, %#lx) %#x: %s", start,
+		    end, prot, strerror(errno));
+}
+
+uint64_t
+host_syscalls(void)
+{
+	return nsyscalls;
+}
+
+void
+host_pmap_bootstrap(pfn_t n)
+{
+	const size_t size = (size_t)n << PAGE_SHIFT;
+
+	vm_mtx_init(&events_lock, "host events");
+	vm_mtx_init(&kernel_pmap->pm_lock, "kernel pmap");
+	nframes = n;
+	memfd = memfd_create("holm-frames", MFD_CLOEXEC);
+	if (memfd < 0 || ftruncate(memfd, (off_t)size) != 0)
+		vm_host_panic("host_pmap: memory of %u frames: %s", n,
+		    strerror(errno));
+	phys = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED |
+	    MAP_NORESERVE, memfd, 0);
+	if (phys == MAP_FAILED)
+		vm_host_panic("host_pmap: view of %u frames: %s", n,
+		    strerror(errno));
+	reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
+	    MAP_FIXED_NOREPLACE);
+}
+
+void *
+host_phys(paddr_t pa)
+{
+	if (pa >> PAGE_SHIFT >= nframes)
+		vm_host_panic("host_phys(%#lx): there are %u frames", pa,
+		    nframes);
+	return phys + pa;
+}
+
+/*
+ * Page tables.
+ */
+static struct ptp **
+ptp_bucket(struct pmap *pm, vaddr_t va)
+{
+	return &pm->pm_ptp[(va >> PTP_SHIFT) % PTP_HASH];
+}
+
+/* The page table for va, or NULL. */
+static struct ptp *
+ptp_find(const struct pmap *pm, vaddr_t va)
+{
+	struct ptp *pt = pm->pm_ptp[(va >> PTP_SHIFT) % PTP_HASH];
+
+	while (pt != NULL && pt->pt_base != (va & ~(PTP_SIZE - 1)))
+		pt = pt->pt_next;
+	return pt;
+}
+
+static paddr_t *
+pte_of(struct ptp *pt, vaddr_t va)
+{
+	return &pt->pt_pte[(va & (PTP_SIZE - 1)) >> PAGE_SHIFT];
+}
+
+/* A frame for a page table, zeroed; as every such request, it may fail. */
+static int
+ptp_frame(paddr_t *pa)
+{
+	if (vm_fail(VM_FAIL_PTP) || vm_phys_alloc(VM_PAGE_PTP, pa) != 0)
+		return ENOMEM;
+	memset(host_phys(*pa), 0, PAGE_SIZE);
+	return 0;
+}
+
+static struct ptp *
+ptp_make(struct pmap *pm, vaddr_t va)
+{
+	struct ptp *pt, **link = ptp_bucket(pm, va);
+	paddr_t frame;
+
+	if (ptp_frame(&frame) != 0)
+		return NULL;
+	pt = calloc(1, sizeof(*pt));
+	if (pt == NULL)
+		vm_host_panic("host_pmap: no memory for a page table");
+	pt->pt_base = va & ~(PTP_SIZE - 1);
+	pt->pt_frame = frame;
+	pt->pt_next = *link;
+	*link = pt;
+	pm->pm_nptps++;
+	event(HOST_PTP_ALLOC, pm, pt->pt_base, pt->pt_base + PTP_SIZE, frame);
+	return pt;
+}
+
+static void
+ptp_free(struct pmap *pm, struct ptp *pt)
+{
+	struct ptp **link = ptp_bucket(pm, pt->pt_base);
+
+	while (*link != pt)
+		link = &(*link)->pt_next;
+	*link = pt->pt_next;
+	pm->pm_nptps--;
+	event(HOST_PTP_FREE, pm, pt->pt_base, pt->pt_base + PTP_SIZE,
+	    pt->pt_frame);
+	vm_phys_free(pt->pt_frame);
+	free(pt);
+}
+
+/*
+ * Refuse what no caller may ask for: addresses that are not pages, not of
+ * this pmap's half, and frames that are free.
+ */
+static void
+check_range(const char *who, const struct pmap *pm, vaddr_t sva, vaddr_t eva)
+{
+	const bool kernel = pm == kernel_pmap;
+	const vaddr_t lo = kernel ? VM_MIN_KERNEL_ADDRESS : VM_MIN_ADDRESS;
+	const vaddr_t hi = kernel ? VM_MAX_KERNEL_ADDRESS : VM_MAX_ADDRESS;
+
+	if (!page_aligned(sva) || !page_aligned(eva) || sva > eva ||
+	    sva < lo || eva > hi)
+		vm_host_panic("%s: [%#lx, %#lx) in the %s pmap", who, sva, eva,
+		    kernel ? "kernel" : "user");
+}
+
+static void
+check_frame(const char *who, vaddr_t va, paddr_t pa)
+{
+	const struct vm_page *pg;
+
+	if (!page_aligned(pa) || pa >> PAGE_SHIFT >= nframes)
+		vm_host_panic("%s: va %#lx shows frame %#lx of %u", who, va,
+		    pa, nframes);
+	pg = vm_phys_page(pa);
+	if (pg != NULL && pg->pg_owner == VM_PAGE_FREE)
+		vm_host_panic("%s: va %#lx shows frame %#lx, a free one", who,
+		    va, pa);
+}
+
+int
+pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
+{
+	struct ptp *pt;
+	paddr_t *pte;
+
+	check_range(__func__, pm, va, va + PAGE_SIZE);
+	check_frame(__func__, va, pa);
+	if ((prot & VM_PROT_READ) == 0)
+		vm_host_panic("pmap_enter: va %#lx pa %#lx prot %#x", va, pa,
+		    prot);
+	vm_mtx_enter(&pm->pm_lock);
+	pt = ptp_find(pm, va);
+	if (pt == NULL)
+		pt = ptp_make(pm, va);
+	if (pt == NULL) {
+		vm_mtx_exit(&pm->pm_lock);
+		return ENOMEM;
+	}
+	pte = pte_of(pt, va);
+	if (*pte == 0) {
+		pt->pt_count++;
+		pm->pm_resident++;
+	}
+	*pte = pa | prot | PTE_VALID;
+	if (pm == kernel_pmap)
+		host_map(va, pa, prot);
+	event(HOST_ENTER, pm, va, va + PAGE_SIZE, pa);
+	vm_mtx_exit(&pm->pm_lock);
+	return 0;
+}
+
+/* Forget the pages of [sva, eva), all of one page table. */
+static void
+ptp_remove(struct pmap *pm, struct ptp *pt, vaddr_t sva, vaddr_t eva)
+{
+	paddr_t *pte;
+	vaddr_t va;
+
+	for (va = sva; va != eva; va += PAGE_SIZE) {
+		pte = pte_of(pt, va);
+		if (*pte == 0)
+			continue;
+		check_frame("pmap_remove", va, *pte & PTE_FRAME);
+		*pte = 0;
+		pt->pt_count--;
+		pm->pm_resident--;
+	}
+	if (pt->pt_count == 0 && pm != kernel_pmap)
+		ptp_free(pm, pt);
+}
+
+/* The end of what one page table covers of [va, eva). */
+static vaddr_t
+ptp_end(vaddr_t va, vaddr_t eva)
+{
+	const vsize_t rest = PTP_SIZE - (va & (PTP_SIZE - 1));
+
+	return eva - va < rest ? eva : va + rest;
+}
+
+void
+pmap_remove(struct pmap *pm, vaddr_t sva, vaddr_t eva)
+{
+	const unsigned long before = pm->pm_resident;
+	struct ptp *pt;
+	vaddr_t va, end;
+
+	check_range(__func__, pm, sva, eva);
+	if (sva == eva)
+		return;
+	vm_mtx_enter(&pm->pm_lock);
+	for (va = sva; va != eva; va = end) {
+		end = ptp_end(va, eva);
+		pt = ptp_find(pm, va);
+		if (pt != NULL)
+			ptp_remove(pm, pt, va, end);
+	}
+	if (pm == kernel_pmap && pm->pm_resident != before)
+		reserve(sva, eva, MAP_FIXED);
+	event(HOST_REMOVE, pm, sva, eva, 0);
+	vm_mtx_exit(&pm->pm_lock);
+}
+
+/* The end of the run of pages from va on that are, or are not, mapped. */
+static vaddr_t
+run_end(const struct pmap *pm, vaddr_t va, vaddr_t eva, bool *mapped)
+{
+	struct ptp *pt = ptp_find(pm, va);
+	const vaddr_t end = ptp_end(va, eva);
+
+	*mapped = pt != NULL && *pte_of(pt, va) != 0;
+	if (pt == NULL)
+		return end;
+	while (va != end && (*pte_of(pt, va) != 0) == *mapped)
+		va += PAGE_SIZE;
+	return va;
+}
+
+void
+pmap_protect(struct pmap *pm, vaddr_t sva, vaddr_t eva, vm_prot_t prot)
+{
+	vaddr_t va, end;
+	bool mapped;
+
+	check_range(__func__, pm, sva, eva);
+	vm_mtx_enter(&pm->pm_lock);
+	for (va = sva; va != eva; va = end) {
+		end = run_end(pm, va, eva, &mapped);
+		if (!mapped)
+			continue;
+		if (pm == kernel_pmap)
+			host_protect(va, end, prot);
+		for (; va != end; va += PAGE_SIZE) {
+			paddr_t *pte = pte_of(ptp_find(pm, va), va);
+
+			*pte = (*pte & ~PTE_PROT) | prot;
+		}
+	}
+	event(HOST_PROTECT, pm, sva, eva, 0);
+	vm_mtx_exit(&pm->pm_lock);
+}
+
+bool
+pmap_extract(struct pmap *pm, vaddr_t va, paddr_t *pa)
+{
+	struct ptp *pt;
+	paddr_t pte = 0;
+
+	vm_mtx_enter(&pm->pm_lock);
+	pt = ptp_find(pm, va);
+	if (pt != NULL)
+		pte = *pte_of(pt, va);
+	vm_mtx_exit(&pm->pm_lock);
+	if (pte == 0)
+		return false;
+	*pa = (pte & PTE_FRAME) | (va & PAGE_MASK);
+	return true;
+}
+
+struct pmap *
+pmap_create(void)
+{
+	struct pmap *pm;
+	paddr_t dir;
+
+	if (ptp_frame(&dir) != 0)
+		return NULL;
+	pm = calloc(1, sizeof(*pm));
+	if (pm == NULL)
+		vm_host_panic("host_pmap: no memory for a pmap");
+	vm_mtx_init(&pm->pm_lock, "user pmap");
+	pm->pm_dir = dir;
+	return pm;
+}
+
+void
+pmap_destroy(struct pmap *pm)
+{
+	unsigned i;
+
+	if (pm == kernel_pmap || pm == active)
+		vm_host_panic("pmap_destroy(%p): the %s pmap", (void *)pm,
+		    pm == active ? "active" : "kernel");
+	for (i = 0; i < PTP_HASH; i++)
+		while (pm->pm_ptp[i] != NULL)
+			ptp_free(pm, pm->pm_ptp[i]);
+	vm_phys_free(pm->pm_dir);
+	free(pm);
+}
+
+void
+pmap_activate(struct pmap *pm)
+{
+	active = pm;
+}
+
+void
+pmap_zero_page(paddr_t pa)
+{
+	memset(host_phys(pa), 0, PAGE_SIZE);
+	event(HOST_ZERO, NULL, 0, 0, pa);
+}
+
+void
+pmap_copy_page(paddr_t src, paddr_t dst)
+{
+	memcpy(host_phys(dst), host_phys(src), PAGE_SIZE);
+	event(HOST_COPY, NULL, 0, 0, dst);
+}
+
+/*
+ * For tests.
+ */
+unsigned long
+host_pmap_resident(const struct pmap *pm)
+{
+	return pm->pm_resident;
+}
+
+unsigned long
+host_pmap_ptps(const struct pmap *pm)
+{
+	return pm->pm_nptps;
+}
+
+static const char *
+ptp_check(const struct ptp *pt, unsigned long *resident)
+{
+	const struct vm_page *pg;
+	unsigned i, count = 0;
+
+	for (i = 0; i < PTP_PAGES; i++) {
+		if (pt->pt_pte[i] == 0)
+			continue;
+		count++;
+		pg = vm_phys_page(pt->pt_pte[i] & PTE_FRAME);
+		if (pg != NULL && pg->pg_owner == VM_PAGE_FREE)
+			return "a free frame is mapped";
+	}
+	*resident += count;
+	return count == pt->pt_count ? NULL : "a page table's count is wrong";
+}
+
+const char *
+host_pmap_check(const struct pmap *pm)
+{
+	unsigned long nptps = 0, resident = 0;
+	const struct ptp *pt;
+	const char *bad;
+	unsigned i;
+
+	for (i = 0; i < PTP_HASH; i++) {
+		for (pt = pm->pm_ptp[i]; pt != NULL; pt = pt->pt_next) {
+			nptps++;
+			bad = ptp_check(pt, &resident);
+			if (bad != NULL)
+				return bad;
+		}
+	}
+	if (nptps != pm->pm_nptps || resident != pm->pm_resident)
+		return "a pmap's counts are wrong";
+	return NULL;
+}
