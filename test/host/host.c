@@ -15,11 +15,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include <vm/kmalloc.h>
-#include <vm/kmem_cache.h>
 #include <vm/vm_host.h>
-#include <vm/vm_map.h>
-#include <vm/vm_phys.h>
 
 #include "host.h"
 
@@ -388,44 +384,4 @@ host_panic_of(void (*fn)(void *), void *arg, unsigned *nlocks)
 	while (said != NULL && locks.hl_held > before)
 		held_drop();
 	return said;
-}
-
-/*
- * Boot.  What md_map_init() makes known to kernel_map on i386 is made known
- * here too, so that both machines have the same holes.
- */
-static void
-insert(vaddr_t start, vaddr_t end, const char *owner)
-{
-	int error = vm_map_insert(kernel_map, start, end, VM_PROT_NONE, owner);
-
-	if (error != 0)
-		vm_host_panic("host_boot: insert [%#lx, %#lx) %s: error %d",
-		    start, end, owner, error);
-}
-
-void
-host_boot(pfn_t nframes)
-{
-	static bool booted;
-	void *mem;
-
-	if (booted)
-		vm_host_panic("host_boot: a second time in one process");
-	booted = true;
-	host_pmap_bootstrap(nframes);
-	mem = calloc(1, vm_phys_size(nframes));
-	if (mem == NULL)
-		vm_host_panic("host_boot: no memory for %u frames' records",
-		    nframes);
-	vm_phys_init(mem, nframes);
-	vm_phys_add(1, nframes);
-
-	vm_map_bootstrap();
-	insert(VM_MIN_KERNEL_ADDRESS, VM_HEAP_MIN, "kernel image");
-	insert(VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, "heap guard");
-	insert(VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, "slab guard");
-	insert(VM_SLAB_MAX, VM_MISC_MIN, "boot stack");
-	kmem_cache_bootstrap();
-	kmalloc_bootstrap();
 }

@@ -1,0 +1,50 @@
+/*
+ * Bring sys/vm up on the host machine, in the kernel's order.  What i386's
+ * md_map_init() makes known to kernel_map is made known here too, so that
+ * both machines have the same holes.
+ */
+#include <stdlib.h>
+
+#include <vm/kmalloc.h>
+#include <vm/kmem_cache.h>
+#include <vm/vm_host.h>
+#include <vm/vm_map.h>
+#include <vm/vm_phys.h>
+
+#include "host.h"
+
+static void
+insert(vaddr_t start, vaddr_t end, const char *owner)
+{
+	int error = vm_map_insert(kernel_map, start, end, VM_PROT_NONE, owner);
+
+	if (error != 0)
+		vm_host_panic("host_boot: insert [%#lx, %#lx) %s: error %d",
+		    start, end, owner, error);
+}
+
+void
+host_boot(pfn_t nframes)
+{
+	static bool booted;
+	void *mem;
+
+	if (booted)
+		vm_host_panic("host_boot: a second time in one process");
+	booted = true;
+	host_pmap_bootstrap(nframes);
+	mem = calloc(1, vm_phys_size(nframes));
+	if (mem == NULL)
+		vm_host_panic("host_boot: no memory for %u frames' records",
+		    nframes);
+	vm_phys_init(mem, nframes);
+	vm_phys_add(1, nframes);
+
+	vm_map_bootstrap();
+	insert(VM_MIN_KERNEL_ADDRESS, VM_HEAP_MIN, "kernel image");
+	insert(VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, "heap guard");
+	insert(VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, "slab guard");
+	insert(VM_SLAB_MAX, VM_MISC_MIN, "boot stack");
+	kmem_cache_bootstrap();
+	kmalloc_bootstrap();
+}
