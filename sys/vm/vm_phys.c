@@ -1,0 +1,408 @@
+/*
+ * Physical pages: which frames are free.
+ *
+ * 1. What it is
+ *
+ * A frame is 4 KiB of RAM at a physical address, and its number, the pfn, is
+ * that address in pages.  For the frames [0, npfn) there are, in memory that
+ * the caller brings:
+ *
+ *	a bitmap	bit set: the frame is free.  Three levels of summaries
+ *			above it (libkern/bitmap.c) lead to the lowest free
+ *			frame of a zone in at most four bit-scans.
+ *	struct vm_page	one a frame: owner, references, and what belongs to
+ *			whoever has it.
+ *
+ * A frame's life: RESERVED (absent, the firmware's, the image's) until it is
+ * handed over by vm_phys_add; FREE; another owner's, from an alloc until its
+ * free; and so on.  There is no way back to RESERVED.
+ *
+ * 2. Zones
+ *
+ * The frames below 1 MiB and below 16 MiB are the only ones that real mode
+ * and ISA DMA can reach, and cannot be had again while an ordinary request
+ * sits on them.  So vm_phys_alloc goes from the highest zone down, lowest
+ * address first inside each; who needs reach asks vm_phys_alloc_run with a
+ * limit, and that takes the lowest run there is.
+ *
+ * 3. Invariants (vm_phys_check)
+ *
+ *  P1	A frame's bit is set exactly when its owner is VM_PAGE_FREE.
+ *  P2	A frame that is free or reserved has no references, no length and no
+ *	name; any other has at least one reference.
+ *  P3	The counters by owner are exact; they add up to npfn.
+ *  P4	The counters by zone are exact: free ones, and those ever added, which
+ *	are the ones that are not reserved.
+ *
+ * 4. Locking
+ *
+ * One mutex, the innermost of all (vm.h), over everything here: the work
+ * under it is a few words for a frame.  pg_name and pg_npages of an allocated
+ * frame are its owner's to write.
+ *
+ * 5. Misuse
+ *
+ * Freeing what is not allocated, or is still shared, is looked for over the
+ * whole range before anything is changed.  The panic names the call with its
+ * arguments, the first frame at fault and what that is; the lock is dropped
+ * first, so that the debugger can look.
+ *
+ * 6. What it does not do
+ *
+ * It does not sleep, wait, map or zero.  It does not ask vm_fail: its callers
+ * do, since they know what a frame is for.
+ */
+#include <libkern/bitmap.h>
+#include <libkern/errno.h>
+#include <libkern/libkern.h>
+#include <vm/vm_host.h>
+#include <vm/vm_phys.h>
+
+#define PAGES_ALIGN	8u	/* of the page array, behind the bitmap */
+
+static const struct {
+	pfn_t	z_start, z_end;
+} zones[VM_NZONES] = {
+	[VM_ZONE_LOW] =		{ 0, 1u << (20 - PAGE_SHIFT) },
+	[VM_ZONE_DMA] =		{ 1u << (20 - PAGE_SHIFT),
+				  1u << (24 - PAGE_SHIFT) },
+	[VM_ZONE_HIGH] =	{ 1u << (24 - PAGE_SHIFT), PFN_MAX },
+};
+
+static const char *const owner_names[VM_PAGE_NOWNERS] = {
+	[VM_PAGE_RESERVED] = "reserved",
+	[VM_PAGE_FREE] = "free",
+	[VM_PAGE_KMEM] = "kmem",
+	[VM_PAGE_PTP] = "page table",
+	[VM_PAGE_ENTRY] = "map entries",
+	[VM_PAGE_USER] = "user",
+};
+
+static struct vm_mtx phys_mtx;
+static struct bitmap phys_free;		/* what follows: under phys_mtx */
+static struct vm_page *phys_pages;
+static pfn_t phys_npfn;			/* constant after vm_phys_init */
+static struct vm_phys_stats phys_stats;
+
+static enum vm_zone
+zone_of(pfn_t pfn)
+{
+	if (pfn >= zones[VM_ZONE_HIGH].z_start)
+		return VM_ZONE_HIGH;
+	return pfn >= zones[VM_ZONE_DMA].z_start ? VM_ZONE_DMA : VM_ZONE_LOW;
+}
+
+static bool
+owner_allocated(unsigned owner)
+{
+	return owner > VM_PAGE_FREE && owner < VM_PAGE_NOWNERS;
+}
+
+size_t
+vm_phys_size(pfn_t npfn)
+{
+	return roundup2(bitmap_size(npfn), PAGES_ALIGN) +
+	    npfn * sizeof(struct vm_page);
+}
+
+void
+vm_phys_init(void *mem, pfn_t npfn)
+{
+	size_t map = roundup2(bitmap_size(npfn), PAGES_ALIGN);
+
+	if (npfn > PFN_MAX || (uintptr_t)mem % PAGES_ALIGN != 0)
+		vm_host_panic("vm_phys_init: mem %p, npfn %u", mem, npfn);
+	vm_mtx_init(&phys_mtx, "vm_phys");
+	bitmap_init(&phys_free, mem, npfn);
+	phys_pages = (struct vm_page *)(void *)((char *)mem + map);
+	memset(phys_pages, 0, npfn * sizeof(struct vm_page));
+	memset(&phys_stats, 0, sizeof(phys_stats));
+	phys_npfn = npfn;
+	phys_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
+}
+
+/*
+ * Change what one frame is.  The counters follow; the bitmap is the
+ * caller's, who may have many bits to change at once.
+ */
+static void
+page_set_locked(pfn_t pfn, enum vm_page_owner owner)
+{
+	struct vm_page *pg = &phys_pages[pfn];
+	enum vm_zone z = zone_of(pfn);
+
+	if (pg->pg_owner == VM_PAGE_RESERVED)
+		phys_stats.ps_total[z]++;
+	if (pg->pg_owner == VM_PAGE_FREE)
+		phys_stats.ps_free[z]--;
+	if (owner == VM_PAGE_FREE)
+		phys_stats.ps_free[z]++;
+	phys_stats.ps_owner[pg->pg_owner]--;
+	phys_stats.ps_owner[owner]++;
+
+	memset(pg, 0, sizeof(*pg));
+	pg->pg_owner = (uint8_t)owner;
+	pg->pg_refs = owner_allocated(owner) ? 1 : 0;
+}
+
+void
+vm_phys_add(pfn_t start, pfn_t end)
+{
+	pfn_t hi, pfn;
+	unsigned owner;
+
+	if (start > end)
+		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x",
+		    start, end);
+	vm_mtx_enter(&phys_mtx);
+	hi = end < phys_npfn ? end : phys_npfn;
+	for (pfn = start; pfn < hi; pfn++)
+		if (phys_pages[pfn].pg_owner != VM_PAGE_RESERVED)
+			break;
+	if (pfn < hi) {
+		owner = phys_pages[pfn].pg_owner;
+		vm_mtx_exit(&phys_mtx);
+		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x: "
+		    "pfn 0x%x was added before (%s)", start, end, pfn,
+		    owner_names[owner]);
+	}
+	for (pfn = start; pfn < hi; pfn++)
+		page_set_locked(pfn, VM_PAGE_FREE);
+	if (start < hi)
+		bitmap_set_range(&phys_free, start, hi);
+	vm_mtx_exit(&phys_mtx);
+}
+
+/*
+ * The lowest free frame of the highest zone that has any.
+ * => phys_npfn: no zone has
+ */
+static pfn_t
+find_one_locked(void)
+{
+	unsigned z;
+
+	for (z = VM_NZONES; z-- > 0;)
+		if (phys_stats.ps_free[z] != 0)
+			return bitmap_next_set(&phys_free, zones[z].z_start);
+	return phys_npfn;
+}
+
+int
+vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
+{
+	pfn_t pfn;
+
+	KASSERT(owner_allocated(owner));
+	vm_mtx_enter(&phys_mtx);
+	pfn = find_one_locked();
+	if (pfn == phys_npfn) {
+		phys_stats.ps_fails++;
+		vm_mtx_exit(&phys_mtx);
+		return ENOMEM;
+	}
+	bitmap_clear(&phys_free, pfn);
+	page_set_locked(pfn, owner);
+	phys_pages[pfn].pg_npages = 1;
+	phys_stats.ps_allocs++;
+	vm_mtx_exit(&phys_mtx);
+	*pa = ptoa(pfn);
+	return 0;
+}
+
+/*
+ * The lowest run inside [lo, hi) that does not cross a multiple of boundary.
+ * Where the lowest run of all crosses one, so does each that begins between
+ * there and the multiple: the search goes on at the multiple.
+ * => hi: there is none
+ */
+static pfn_t
+find_run_locked(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi)
+{
+	pfn_t pfn, last;
+
+	for (;;) {
+		pfn = bitmap_find_run(&phys_free, n, align, lo, hi);
+		last = pfn + n - 1;
+		if (pfn == hi || boundary == 0 ||
+		    rounddown2(pfn, boundary) == rounddown2(last, boundary))
+			return pfn;
+		lo = rounddown2(last, boundary);
+	}
+}
+
+int
+vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
+    enum vm_page_owner owner, paddr_t *pa)
+{
+	pfn_t pfn, i;
+
+	KASSERT(owner_allocated(owner));
+	if (n == 0 || !powerof2(align))
+		return EINVAL;
+	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
+		return EINVAL;
+	vm_mtx_enter(&phys_mtx);
+	if (hi > phys_npfn)
+		hi = phys_npfn;
+	pfn = lo < hi ? find_run_locked(n, align, boundary, lo, hi) : hi;
+	if (pfn == hi) {
+		phys_stats.ps_fails++;
+		vm_mtx_exit(&phys_mtx);
+		return ENOMEM;
+	}
+	bitmap_clear_range(&phys_free, pfn, pfn + n);
+	for (i = 0; i < n; i++)
+		page_set_locked(pfn + i, owner);
+	phys_pages[pfn].pg_npages = n;
+	phys_stats.ps_allocs++;
+	vm_mtx_exit(&phys_mtx);
+	*pa = ptoa(pfn);
+	return 0;
+}
+
+/* Why this frame cannot be freed, or NULL. */
+static const char *
+free_fault_locked(pfn_t pfn)
+{
+	const struct vm_page *pg;
+
+	if (pfn >= phys_npfn)
+		return "absent";
+	pg = &phys_pages[pfn];
+	if (pg->pg_owner == VM_PAGE_FREE)
+		return "free already";
+	if (pg->pg_owner == VM_PAGE_RESERVED)
+		return "reserved";
+	return pg->pg_refs == 1 ? NULL : "still referenced";
+}
+
+static __dead2 void
+free_panic(const char *func, paddr_t pa, pfn_t n, pfn_t bad, const char *why)
+{
+	const struct vm_page *pg = vm_phys_page(ptoa(bad));
+
+	vm_host_panic("%s: pa 0x%lx, %u frames: pfn 0x%x is %s "
+	    "(owner %s, %u references, name %s)", func, pa, n, bad, why,
+	    pg == NULL ? "-" : owner_names[pg->pg_owner],
+	    pg == NULL ? 0 : pg->pg_refs,
+	    pg == NULL || pg->pg_name == NULL ? "-" : pg->pg_name);
+}
+
+static void
+free_frames(const char *func, paddr_t pa, pfn_t n)
+{
+	pfn_t start = (pfn_t)(pa >> PAGE_SHIFT), pfn;
+	const char *why = NULL;
+
+	if (!page_aligned(pa) || n == 0 || pa >> PAGE_SHIFT >= PFN_MAX ||
+	    n > PFN_MAX - start)
+		vm_host_panic("%s: pa 0x%lx, %u frames: no such range", func,
+		    pa, n);
+	vm_mtx_enter(&phys_mtx);
+	for (pfn = start; pfn < start + n && why == NULL; pfn++)
+		why = free_fault_locked(pfn);
+	if (why != NULL) {
+		vm_mtx_exit(&phys_mtx);
+		free_panic(func, pa, n, pfn - 1, why);
+	}
+	for (pfn = start; pfn < start + n; pfn++)
+		page_set_locked(pfn, VM_PAGE_FREE);
+	bitmap_set_range(&phys_free, start, start + n);
+	phys_stats.ps_frees++;
+	vm_mtx_exit(&phys_mtx);
+}
+
+void
+vm_phys_free(paddr_t pa)
+{
+	free_frames("vm_phys_free", pa, 1);
+}
+
+void
+vm_phys_free_run(paddr_t pa, pfn_t n)
+{
+	free_frames("vm_phys_free_run", pa, n);
+}
+
+struct vm_page *
+vm_phys_page(paddr_t pa)
+{
+	if (pa >> PAGE_SHIFT >= phys_npfn)
+		return NULL;
+	return &phys_pages[pa >> PAGE_SHIFT];
+}
+
+pfn_t
+vm_phys_nfree(void)
+{
+	pfn_t n;
+
+	vm_mtx_enter(&phys_mtx);
+	n = phys_stats.ps_owner[VM_PAGE_FREE];
+	vm_mtx_exit(&phys_mtx);
+	return n;
+}
+
+void
+vm_phys_stats(struct vm_phys_stats *st)
+{
+	vm_mtx_enter(&phys_mtx);
+	*st = phys_stats;
+	vm_mtx_exit(&phys_mtx);
+}
+
+/* P1 and P2 for one frame; it is counted in st. */
+static const char *
+check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
+{
+	const struct vm_page *pg = &phys_pages[pfn];
+	enum vm_zone z = zone_of(pfn);
+
+	if (pg->pg_owner >= VM_PAGE_NOWNERS)
+		return "a frame's owner is none of ours";
+	if (bitmap_test(&phys_free, pfn) != (pg->pg_owner == VM_PAGE_FREE))
+		return "P1: a frame's bit and its owner disagree";
+	if (owner_allocated(pg->pg_owner)) {
+		if (pg->pg_refs == 0)
+			return "P2: an allocated frame has no reference";
+	} else if (pg->pg_refs != 0 || pg->pg_npages != 0 ||
+	    pg->pg_name != NULL || pg->pg_flags != 0)
+		return "P2: a frame that is nobody's is not blank";
+	st->ps_owner[pg->pg_owner]++;
+	st->ps_total[z] += pg->pg_owner != VM_PAGE_RESERVED;
+	st->ps_free[z] += pg->pg_owner == VM_PAGE_FREE;
+	return NULL;
+}
+
+static const char *
+check_locked(void)
+{
+	struct vm_phys_stats st;
+	const char *why;
+	pfn_t pfn;
+
+	memset(&st, 0, sizeof(st));
+	why = bitmap_check(&phys_free);
+	for (pfn = 0; pfn < phys_npfn && why == NULL; pfn++)
+		why = check_page_locked(pfn, &st);
+	if (why != NULL)
+		return why;
+	if (memcmp(st.ps_owner, phys_stats.ps_owner, sizeof(st.ps_owner)) != 0)
+		return "P3: the counters by owner are wrong";
+	if (memcmp(st.ps_total, phys_stats.ps_total, sizeof(st.ps_total)) != 0 ||
+	    memcmp(st.ps_free, phys_stats.ps_free, sizeof(st.ps_free)) != 0)
+		return "P4: the counters by zone are wrong";
+	return NULL;
+}
+
+const char *
+vm_phys_check(void)
+{
+	const char *why;
+
+	vm_mtx_enter(&phys_mtx);
+	why = check_locked();
+	vm_mtx_exit(&phys_mtx);
+	return why;
+}
