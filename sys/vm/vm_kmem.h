@@ -35,4 +35,21 @@ int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
  */
 void	kmem_free(struct vm_map *, vaddr_t addr, vsize_t size);
 
+/*
+ * Whoever holds memory that it could give back registers here; when frames or
+ * address space run out, kmem_alloc asks for as much as it needs before it
+ * fails or sleeps.
+ * => kr_reclaim(pages) returns the pages that went back; it is called with no
+ *    lock held, never from an interrupt and never within itself, and must
+ *    not allocate
+ * => the structure is the caller's and stays registered
+ */
+struct kmem_reclaimer {
+	const char	*kr_name;
+	unsigned long	(*kr_reclaim)(unsigned long pages);
+	struct kmem_reclaimer *kr_next;
+};
+void	kmem_reclaim_add(struct kmem_reclaimer *);	/* asked in this order */
+unsigned long kmem_reclaim(unsigned long pages);
+
 #endif

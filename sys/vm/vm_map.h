@@ -58,8 +58,9 @@ struct vm_map_stats {
 	vsize_t		vms_used;	/* bytes in them, guards included */
 	uint64_t	vms_finds;	/* requests for space */
 	uint64_t	vms_fails;	/* of those, ENOMEM */
-	uint64_t	vms_last_resort; /* searches that went node by node */
-	uint64_t	vms_last_visits; /* nodes that those read */
+	uint64_t	vms_last_resort; /* aligned searches that had to go
+					    from hole to hole (P4) */
+	uint64_t	vms_last_visits; /* holes that did not fit on the way */
 };
 
 struct vm_map {
@@ -152,7 +153,8 @@ int	vm_map_free(struct vm_map *, vaddr_t addr, vsize_t size);
  * no error.  Mappings are removed, frames are the caller's.
  * => ENOMEM only when an entry is cut in two and no entry can be had
  * => EBUSY: something there is wired
- * => in a kernel map: EINVAL unless the range is exactly one region
+ * => in a kernel map: the range must be exactly one region (with its guards
+ *    or without), and the errors are those of vm_map_free
  */
 int	vm_map_remove(struct vm_map *, vaddr_t start, vaddr_t end);
 

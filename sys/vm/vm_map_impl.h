@@ -150,7 +150,9 @@ bool	space_fits(const struct vm_map_entry *e, const struct space_request *,
  * How many entries must stay behind after any taking, so that the store can
  * grow.  Derived there.
  */
+#ifndef ENTRY_RESERVE
 #define ENTRY_RESERVE	1
+#endif
 
 /*
  * Take n entries, chained through vme_next.
@@ -167,7 +169,38 @@ struct entry_stats {
 };
 void	entry_stats(struct entry_stats *);
 
-/* --- vm_map.c, for vm_kmem.c --- */
+/* --- vm_map.c, for the rest of vm_map*.c and vm_kmem.c --- */
+
+/*
+ * Find space for an entry that is the caller's and filled in but for its
+ * place, and link it / unlink an entry, which is the caller's again.
+ * => takes the map's lock; place: 0 or ENOMEM
+ */
+int	map_place(struct vm_map *, const struct space_request *,
+	    struct vm_map_entry *, vaddr_t *start);
+void	map_displace(struct vm_map *, struct vm_map_entry *);
+
+/* Link and unlink, with the counters; the map's lock is held for writing. */
+void	map_link_locked(struct vm_map *, struct vm_map_entry *,
+	    struct vm_map_entry *pred);
+void	map_unlink_locked(struct vm_map *, struct vm_map_entry *);
+
+/* Is [start, end) a range of whole pages in the map, and not empty? */
+bool	map_range_ok(const struct vm_map *, vaddr_t start, vaddr_t end);
+
+/* Check a request and fill in its defaults: 0 or EINVAL. */
+int	map_request(const struct vm_map *, const struct vm_map_request *,
+	    struct space_request *);
+
+/*
+ * User maps: join e with equal neighbours.
+ * => the entries that this made free, chained; the caller puts them back
+ *    after unlocking
+ */
+struct vm_map_entry *map_join_locked(struct vm_map *, struct vm_map_entry *e);
+
+/* Could a and the entry behind it be one? */
+bool	map_joinable(const struct vm_map *, const struct vm_map_entry *a);
 
 /*
  * The two halves of giving a kernel region back: find it and mark it dying,

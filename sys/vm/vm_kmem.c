@@ -1,0 +1,246 @@
+/*
+ * kmem_alloc: the kernel's memory, by the page
+ *
+ * 1. What it is
+ *
+ * Three things make memory: addresses (a region of kernel_map), frames
+ * (vm_phys), and mappings from the one to the other (pmap).  kmem_alloc takes
+ * them in this order and kmem_free gives them back in the other:
+ *
+ *	kmem_alloc	region -> for each page: frame, mapping
+ *	kmem_free	region marked dying -> mappings -> frames -> region
+ *
+ * The region is taken first and dropped last, so that nobody else can be
+ * given addresses that still show something; frames are given back after
+ * their mapping is gone from the page tables and the TLB.  When anything is
+ * missing half way, what was done is undone by the same code that frees.
+ *
+ * 2. Pressure
+ *
+ * No frame, no addresses or no entry: ask those who said that they hold
+ * memory in reserve (kmem_reclaim_add) for as much as is needed, and try
+ * again, as long as that yields anything.  After that KM_NOSLEEP fails, and
+ * others wait for a kmem_free.  A reclaim never begins within another.
+ *
+ * 3. Locking
+ *
+ * None of its own but for the list of reclaimers: the layers below take and
+ * drop theirs one after the other.
+ */
+
+#include <libkern/errno.h>
+#include <vm/pmap.h>
+#include <vm/vm_fail.h>
+#include <vm/vm_kmem.h>
+#include <vm/vm_map_impl.h>
+#include <vm/vm_phys.h>
+
+/* Frames are collected, unmapped with one flush, and freed by so many. */
+#define FREE_BATCH	32
+
+static struct kmem_reclaimer *reclaimers;
+static bool reclaiming;
+
+void
+kmem_reclaim_add(struct kmem_reclaimer *kr)
+{
+	struct kmem_reclaimer **p;
+
+	for (p = &reclaimers; *p != NULL; p = &(*p)->kr_next)
+		if (*p == kr)
+			return;
+	kr->kr_next = NULL;
+	*p = kr;
+}
+
+unsigned long
+kmem_reclaim(unsigned long pages)
+{
+	struct kmem_reclaimer *kr;
+	unsigned long got = 0;
+
+	if (vm_host_intr() ||
+	    __atomic_exchange_n(&reclaiming, true, __ATOMIC_ACQUIRE))
+		return 0;
+	for (kr = reclaimers; kr != NULL && got < pages; kr = kr->kr_next)
+		got += kr->kr_reclaim(pages - got);
+	__atomic_store_n(&reclaiming, false, __ATOMIC_RELEASE);
+	return got;
+}
+
+/* Unmap what is mapped of [sva, eva), then free the frames. */
+static void
+unback(struct pmap *pmap, vaddr_t sva, vaddr_t eva)
+{
+	paddr_t pa[FREE_BATCH];
+	vaddr_t va = sva;
+	unsigned i, n;
+
+	while (va < eva) {
+		for (n = 0; va < eva && n < FREE_BATCH; va += PAGE_SIZE)
+			if (pmap_extract(pmap, va, &pa[n]))
+				n++;
+		pmap_remove(pmap, sva, va);
+		for (i = 0; i < n; i++)
+			vm_phys_free(pa[i]);
+		sva = va;
+	}
+}
+
+static int
+back_page(struct pmap *pmap, vaddr_t va, vm_prot_t prot, int flags)
+{
+	paddr_t pa;
+	int error;
+
+	if (vm_fail(VM_FAIL_PAGE) || vm_phys_alloc(VM_PAGE_KMEM, &pa) != 0)
+		return ENOMEM;
+	if ((flags & KM_ZERO) != 0)
+		pmap_zero_page(pa);
+	error = pmap_enter(pmap, va, pa, prot);
+	if (error != 0)
+		vm_phys_free(pa);
+	return error;
+}
+
+/* Put frames behind [sva, eva): all, or none. */
+static int
+back(struct pmap *pmap, vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags,
+    const char *owner)
+{
+	struct vm_page *pg;
+	vaddr_t va;
+	paddr_t pa;
+	int error;
+
+	for (va = sva; va < eva; va += PAGE_SIZE) {
+		error = back_page(pmap, va, prot, flags);
+		if (error != 0) {
+			unback(pmap, sva, va);
+			return error;
+		}
+	}
+	pmap_extract(pmap, sva, &pa);
+	pg = vm_phys_page(pa);
+	pg->pg_npages = (uint32_t)atop(eva - sva);
+	pg->pg_name = owner;
+	return 0;
+}
+
+static int
+try_alloc(struct vm_map *map, const struct vm_map_request *vr, int flags,
+    vaddr_t *addr)
+{
+	struct vm_map_entry *e;
+	vaddr_t va;
+	int error;
+
+	error = vm_map_alloc(map, vr, &va);
+	if (error != 0)
+		return error;
+	error = back(map->vm_pmap, va, va + vr->vr_size, vr->vr_prot, flags,
+	    vr->vr_owner);
+	if (error != 0) {
+		if (vm_map_free_begin(map, va, vr->vr_size, &e) == 0)
+			vm_map_free_end(map, e);
+		return error;
+	}
+	*addr = va;
+	return 0;
+}
+
+int
+kmem_alloc_request(struct vm_map *map, const struct vm_map_request *vr,
+    int flags, vaddr_t *addr)
+{
+	struct vm_map_request want = *vr;
+	unsigned long pages;
+	int error;
+
+	if (want.vr_prot == VM_PROT_NONE)
+		want.vr_prot = VM_PROT_RW;
+	if (map->vm_pmap == NULL || map->vm_flags != VM_MAP_KERNEL)
+		return EINVAL;
+	pages = atop(want.vr_size);
+	for (;;) {
+		error = try_alloc(map, &want, flags, addr);
+		if (error != ENOMEM || vm_host_intr())
+			return error;
+		if (kmem_reclaim(pages) != 0)
+			continue;
+		if ((flags & KM_NOSLEEP) != 0 || !vm_host_sleep(&reclaimers))
+			return ENOMEM;
+	}
+}
+
+vaddr_t
+kmem_alloc(struct vm_map *map, vsize_t size, int flags)
+{
+	struct vm_map_request vr = {
+		.vr_size = round_page(size),
+		.vr_min = map->vm_min,
+		.vr_max = map->vm_max,
+		.vr_owner = "kmem",
+	};
+	vaddr_t addr;
+
+	if (map == kernel_map) {
+		vr.vr_min = VM_MISC_MIN;
+		vr.vr_max = VM_MISC_MAX;
+	}
+	switch (flags & (KM_HEAP | KM_SLAB)) {
+	case KM_HEAP:
+		vr.vr_min = VM_HEAP_MIN;
+		vr.vr_max = VM_HEAP_MAX;
+		vr.vr_owner = "heap";
+		break;
+	case KM_SLAB:
+		vr.vr_min = VM_SLAB_MIN;
+		vr.vr_max = VM_SLAB_MAX;
+		vr.vr_owner = "slab";
+		break;
+	case KM_HEAP | KM_SLAB:
+		return 0;
+	}
+	/* round_page made a size that wraps 0, which is refused as 0 is. */
+	return kmem_alloc_request(map, &vr, flags, &addr) == 0 ? addr : 0;
+}
+
+/* What is wrong with a free, in words and with everything we know. */
+static void __dead2
+kmem_free_panic(struct vm_map *map, vaddr_t addr, vsize_t size, int error)
+{
+	struct vm_map_info vi;
+	const char *owner;
+
+	if (vm_map_lookup(map, addr, &vi) != 0 || error == EFAULT)
+		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: nothing is "
+		    "allocated there (freed twice, or foreign)", map->vm_name,
+		    addr, size);
+	owner = vi.vi_owner != NULL ? vi.vi_owner : "nobody";
+	if (error == EBUSY)
+		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: region "
+		    "[%#lx, %#lx) of %s is wired or not to be freed",
+		    map->vm_name, addr, size, vi.vi_start, vi.vi_end, owner);
+	if (vi.vi_start + ptoa(vi.vi_guard_lo) == addr)
+		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: wrong size: "
+		    "region [%#lx, %#lx) of %s", map->vm_name, addr, size,
+		    vi.vi_start, vi.vi_end, owner);
+	vm_host_panic("kmem_free: %s: addr %#lx size %#lx: inside region "
+	    "[%#lx, %#lx) of %s", map->vm_name, addr, size, vi.vi_start,
+	    vi.vi_end, owner);
+}
+
+void
+kmem_free(struct vm_map *map, vaddr_t addr, vsize_t size)
+{
+	struct vm_map_entry *e;
+	int error;
+
+	error = vm_map_free_begin(map, addr, round_page(size), &e);
+	if (error != 0)
+		kmem_free_panic(map, addr, size, error);
+	unback(map->vm_pmap, addr, addr + round_page(size));
+	vm_map_free_end(map, e);
+	vm_host_wakeup(&reclaimers);
+}

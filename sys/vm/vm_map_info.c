@@ -1,0 +1,222 @@
+/*
+ * Looking into a vm_map: lookup, iteration, why a request fails, statistics,
+ * and the check of all invariants.  Nothing here changes a map.
+ *
+ * Lookups and iteration take the map's lock for reading, so any number of
+ * them may run at once.
+ */
+
+#include <libkern/errno.h>
+#include <vm/vm_map_impl.h>
+
+static void
+fill_info(const struct vm_map_entry *e, struct vm_map_info *vi)
+{
+	*vi = (struct vm_map_info){
+		.vi_start = e->vme_start,
+		.vi_end = e->vme_end,
+		.vi_gap = e->vme_gap,
+		.vi_guard_lo = e->vme_guard_lo,
+		.vi_guard_hi = e->vme_guard_hi,
+		.vi_prot = e->vme_prot,
+		.vi_wired = e->vme_wired,
+		.vi_owner = e->vme_owner,
+	};
+}
+
+int
+vm_map_lookup(struct vm_map *map, vaddr_t addr, struct vm_map_info *vi)
+{
+	const struct vm_map_entry *e;
+	int error = EFAULT;
+
+	vm_rw_enter_read(&map->vm_lock);
+	e = space_floor(map, addr);
+	if (addr < e->vme_end && addr >= e->vme_start) {
+		fill_info(e, vi);
+		error = 0;
+	}
+	vm_rw_exit_read(&map->vm_lock);
+	return error;
+}
+
+int
+vm_map_next(struct vm_map *map, vaddr_t addr, struct vm_map_info *vi)
+{
+	const struct vm_map_entry *e;
+	int error = ENOENT;
+
+	vm_rw_enter_read(&map->vm_lock);
+	e = space_floor(map, addr);
+	if (e->vme_end <= addr || e == &map->vm_sentinel)
+		e = e->vme_next;
+	if (e != &map->vm_sentinel) {
+		fill_info(e, vi);
+		error = 0;
+	}
+	vm_rw_exit_read(&map->vm_lock);
+	return error;
+}
+
+void
+vm_map_stats(struct vm_map *map, struct vm_map_stats *st)
+{
+	vm_rw_enter_read(&map->vm_lock);
+	*st = map->vm_stats;
+	vm_rw_exit_read(&map->vm_lock);
+}
+
+vsize_t
+vm_map_class_pages(unsigned cls)
+{
+	unsigned half;
+
+	if (cls < CLASS_EXACT)
+		return cls + 1;
+	if (cls >= CLASS_WHOLE0)
+		return (vsize_t)1 << (CLASS_HALF_MAX + (cls - CLASS_WHOLE0));
+	if (cls == CLASS_EXACT)
+		return CLASS_EXACT + 1;		/* 32 itself is exact */
+	half = cls - CLASS_EXACT;
+	return (vsize_t)(2 + half % 2) << (CLASS_EXACT_LOG - 1 + half / 2);
+}
+
+/* ------------------------- why there is no space ------------------------ */
+
+/* Count the part of a hole that lies inside the window. */
+static void
+explain_hole(const struct vm_map *map, const struct vm_map_entry *e,
+    const struct space_request *rq, struct vm_map_explain *vx)
+{
+	vaddr_t lo = e->vme_end > rq->sr_min ? e->vme_end : rq->sr_min;
+	vaddr_t hi = vme_hole_end(e) < rq->sr_max ? vme_hole_end(e) :
+	    rq->sr_max;
+	vaddr_t start;
+
+	if (hi <= lo)
+		return;
+	vx->vx_nholes++;
+	vx->vx_free += hi - lo;
+	vx->vx_holes[space_class(atop(hi - lo))]++;
+	if (space_fits(e, rq, &start))
+		vx->vx_fits = true;
+	if (hi - lo > vx->vx_largest) {
+		vx->vx_largest = hi - lo;
+		vx->vx_largest_at = lo;
+		vx->vx_before = e->vme_owner;
+		vx->vx_after = e->vme_next != &map->vm_sentinel ?
+		    e->vme_next->vme_owner : NULL;
+	}
+}
+
+int
+vm_map_explain(struct vm_map *map, const struct vm_map_request *vr,
+    struct vm_map_explain *vx)
+{
+	struct space_request rq;
+	const struct vm_map_entry *e;
+
+	if (map_request(map, vr, &rq) != 0)
+		return EINVAL;
+	*vx = (struct vm_map_explain){
+		.vx_need = rq.sr_need,
+		.vx_align = rq.sr_align,
+	};
+	vm_rw_enter_read(&map->vm_lock);
+	e = space_floor(map, rq.sr_min);
+	do {
+		explain_hole(map, e, &rq, vx);
+		e = e->vme_next;
+	} while (e != &map->vm_sentinel && e->vme_end < rq.sr_max);
+	vm_rw_exit_read(&map->vm_lock);
+	return 0;
+}
+
+/* -------------------------------- check -------------------------------- */
+
+static const char *
+check_region(const struct vm_map *map, const struct vm_map_entry *e)
+{
+	const struct vm_map_entry *s = &map->vm_sentinel, *next = e->vme_next;
+	vaddr_t limit = next == s ? map->vm_max : next->vme_start;
+
+	if (next->vme_prev != e)
+		return "vm_map I1: the ring is broken";
+	if (e == s) {
+		if (e->vme_start != map->vm_min || e->vme_end != map->vm_min ||
+		    e->vme_flags != VME_SENTINEL)
+			return "vm_map I1: the sentinel was changed";
+	} else if (!map_range_ok(map, e->vme_start, e->vme_end))
+		return "vm_map I1: a region is empty, unaligned or outside";
+	if (e->vme_end > limit)
+		return "vm_map I1: regions overlap";
+	if (e->vme_gap != limit - e->vme_end)
+		return "vm_map I2: a hole's size is wrong";
+	if ((vsize_t)e->vme_guard_lo + e->vme_guard_hi >
+	    atop(e->vme_end - e->vme_start))
+		return "vm_map I6: guards are larger than their region";
+	if (map_joinable(map, e))
+		return "vm_map I6: equal neighbours are not joined";
+	return NULL;
+}
+
+static const char *
+check_summary(const struct vm_map_entry *e)
+{
+	const struct vm_map_entry *kid[2] = { vme_left(e), vme_right(e) };
+	vsize_t max = e->vme_gap;
+	uint64_t mask = max == 0 ? 0 : 1ULL << space_class(atop(max));
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (kid[i] == NULL)
+			continue;
+		mask |= kid[i]->vme_mask;
+		max = kid[i]->vme_max_gap > max ? kid[i]->vme_max_gap : max;
+	}
+	if (max != e->vme_max_gap)
+		return "vm_map I4: max_gap is wrong";
+	return mask == e->vme_mask ? NULL : "vm_map I4: the mask is wrong";
+}
+
+static const char *
+check_locked(struct vm_map *map)
+{
+	const struct vm_map_entry *e = &map->vm_sentinel;
+	const struct rb_node *n = rb_first(&map->vm_tree);
+	unsigned long entries = 0;
+	vsize_t used = 0;
+	const char *why;
+	size_t nodes;
+
+	do {
+		if (n != &e->vme_rb)
+			return "vm_map I3: tree and ring differ";
+		if ((why = check_region(map, e)) != NULL ||
+		    (why = check_summary(e)) != NULL)
+			return why;
+		entries += e != &map->vm_sentinel;
+		used += e->vme_end - e->vme_start;
+		n = rb_next(n);
+		e = e->vme_next;
+	} while (e != &map->vm_sentinel);
+	if (n != NULL)
+		return "vm_map I3: the tree has more than the ring";
+	if ((why = rb_check(&map->vm_tree, &nodes)) != NULL)
+		return why;
+	if (entries != map->vm_stats.vms_entries ||
+	    used != map->vm_stats.vms_used)
+		return "vm_map I5: the counters are wrong";
+	return NULL;
+}
+
+const char *
+vm_map_check(struct vm_map *map)
+{
+	const char *why;
+
+	vm_rw_enter_read(&map->vm_lock);
+	why = check_locked(map);
+	vm_rw_exit_read(&map->vm_lock);
+	return why;
+}
