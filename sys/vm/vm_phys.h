@@ -44,7 +44,14 @@ struct vm_page {
 	uint16_t	 pg_refs;	/* 1 when allocated; never wraps */
 	uint32_t	 pg_npages;	/* first frame of an allocation: pages */
 	const char	*pg_name;	/* who asked, or NULL */
+	void		*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
+					   VM_PAGE_HEAP: the kmalloc_type of
+					   the block that begins here */
 };
+
+/* pg_flags */
+#define VM_PAGE_SLAB	0x01
+#define VM_PAGE_HEAP	0x02
 
 struct vm_phys_stats {
 	pfn_t	ps_total[VM_NZONES];	/* frames ever handed to vm_phys */
