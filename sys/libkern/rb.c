@@ -323,7 +323,7 @@ rb_unlink_fixup(struct rb_tree *t, const struct rb_mend *m)
 }
 
 struct rb_node *
-rb_first(const struct rb_tree *t)
+rb_min(const struct rb_tree *t)
 {
 	struct rb_node *n = t->rb_root;
 
@@ -333,7 +333,7 @@ rb_first(const struct rb_tree *t)
 }
 
 struct rb_node *
-rb_last(const struct rb_tree *t)
+rb_max(const struct rb_tree *t)
 {
 	struct rb_node *n = t->rb_root;
 
@@ -343,7 +343,7 @@ rb_last(const struct rb_tree *t)
 }
 
 struct rb_node *
-rb_next(const struct rb_node *n)
+rb_succ(const struct rb_node *n)
 {
 	struct rb_node *p;
 
@@ -358,7 +358,7 @@ rb_next(const struct rb_node *n)
 }
 
 struct rb_node *
-rb_prev(const struct rb_node *n)
+rb_pred(const struct rb_node *n)
 {
 	struct rb_node *p;
 
@@ -404,7 +404,7 @@ check_node(const struct rb_node *n, size_t black)
 const char *
 rb_check(const struct rb_tree *t, size_t *count)
 {
-	const struct rb_node *n = rb_first(t);
+	const struct rb_node *n = rb_min(t);
 	const char *why;
 	size_t black, seen = 0;
 
@@ -415,7 +415,7 @@ rb_check(const struct rb_tree *t, size_t *count)
 		return "rb P4: the root has a parent";
 	if (rb_color(t->rb_root) != RB_BLACK)
 		return "rb P1: the root is red";
-	for (black = black_above(n); n != NULL; n = rb_next(n), seen++)
+	for (black = black_above(n); n != NULL; n = rb_succ(n), seen++)
 		if ((why = check_node(n, black)) != NULL)
 			return why;
 	*count = seen;

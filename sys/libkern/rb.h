@@ -81,10 +81,10 @@ void	rb_link_fixup(struct rb_tree *, struct rb_node *n);
 void	rb_unlink(struct rb_tree *, struct rb_node *n, struct rb_mend *m);
 void	rb_unlink_fixup(struct rb_tree *, const struct rb_mend *m);
 
-struct rb_node *rb_first(const struct rb_tree *);
-struct rb_node *rb_last(const struct rb_tree *);
-struct rb_node *rb_next(const struct rb_node *);
-struct rb_node *rb_prev(const struct rb_node *);
+struct rb_node *rb_min(const struct rb_tree *);
+struct rb_node *rb_max(const struct rb_tree *);
+struct rb_node *rb_succ(const struct rb_node *);
+struct rb_node *rb_pred(const struct rb_node *);
 
 /*
  * => NULL, or which of rb.c's properties is broken (a static string)

@@ -183,7 +183,7 @@ static const char *
 check_locked(struct vm_map *map)
 {
 	const struct vm_map_entry *e = &map->vm_sentinel;
-	const struct rb_node *n = rb_first(&map->vm_tree);
+	const struct rb_node *n = rb_min(&map->vm_tree);
 	unsigned long entries = 0;
 	vsize_t used = 0;
 	const char *why;
@@ -197,7 +197,7 @@ check_locked(struct vm_map *map)
 			return why;
 		entries += e != &map->vm_sentinel;
 		used += e->vme_end - e->vme_start;
-		n = rb_next(n);
+		n = rb_succ(n);
 		e = e->vme_next;
 	} while (e != &map->vm_sentinel);
 	if (n != NULL)
