@@ -1,0 +1,198 @@
+/*
+ * Looking at caches: figures, the list, what a pointer is, and the walk that
+ * checks everything.  Nothing here is on the way of an allocation.
+ */
+#include <vm/kmem_cache_impl.h>
+
+void
+kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
+{
+	vm_mtx_enter(&kc->kc_lock);
+	*cs = (struct kmem_cache_stats){
+		.cs_name = kc->kc_name,
+		.cs_size = kc->kc_size,
+		.cs_stride = kc->kc_stride,
+		.cs_slab_pages = (unsigned)atop(kc->kc_slab_size),
+		.cs_per_slab = kc->kc_per_slab,
+		.cs_slabs = kc->kc_nslabs,
+		.cs_empty_slabs = kc->kc_nempty,
+		.cs_inuse = kc->kc_inuse,
+		.cs_allocs = kc->kc_allocs,
+		.cs_frees = kc->kc_frees,
+		.cs_fails = kc->kc_fails,
+		.cs_grown = kc->kc_grown,
+		.cs_shrunk = kc->kc_shrunk,
+	};
+	vm_mtx_exit(&kc->kc_lock);
+}
+
+struct kmem_cache *
+kmem_cache_next(struct kmem_cache *kc)
+{
+	struct kmem_link *list = kmem_cache_list();
+	struct kmem_link *l = kc == NULL ? list->kl_next : kc->kc_all.kl_next;
+
+	return l == list ? NULL : container_of(l, struct kmem_cache, kc_all);
+}
+
+bool
+kmem_cache_find(const void *ptr, struct kmem_cache **kc, void **obj)
+{
+	struct kmem_slab *sl = kmem_slab_find(ptr);
+	unsigned i;
+	size_t off;
+
+	if (sl == NULL || !kmem_slab_index(sl->sl_cache, sl, ptr, &i, &off))
+		return false;
+	*kc = sl->sl_cache;
+	*obj = kmem_slab_object(sl->sl_cache, sl, i);
+	return true;
+}
+
+void
+kmem_describe(char *buf, size_t size, const void *ptr)
+{
+	struct vm_page *pg = kmem_page(ptr);
+	struct kmem_slab *sl = kmem_slab_find(ptr);
+	const struct kmem_cache *kc;
+	const char *state;
+	unsigned i;
+	size_t off;
+
+	if (sl == NULL) {
+		k_snprintf(buf, size, "%s", pg != NULL ?
+		    "in pages that are no slab" :
+		    "no memory of the slabs' or the heap's");
+		return;
+	}
+	kc = sl->sl_cache;
+	if (!kmem_slab_index(kc, sl, ptr, &i, &off)) {
+		k_snprintf(buf, size, "beside the objects of a slab of %s",
+		    kc->kc_name);
+		return;
+	}
+	state = kmem_slab_is_free(sl, i) ? "a free object" : "an object";
+	if (off == 0)
+		k_snprintf(buf, size, "%s of %s", state, kc->kc_name);
+	else
+		k_snprintf(buf, size, "%zu bytes into %p, %s of %s", off,
+		    kmem_slab_object(kc, sl, i), state, kc->kc_name);
+}
+
+/*
+ * The check.
+ */
+
+/* Invariant (b), and that no header lies outside of the slab. */
+static const char *
+check_bits(const struct kmem_cache *kc, const struct kmem_slab *sl)
+{
+	unsigned w, in_word, nfree = 0, left = kc->kc_per_slab;
+
+	for (w = 0; w < kc->kc_nwords; w++, left -= in_word) {
+		in_word = left < 32 ? left : 32;
+		if (in_word < 32 && sl->sl_free[w] >> in_word != 0)
+			return "a bit beyond the last object is set";
+		if ((sl->sl_words >> w & 1) != (sl->sl_free[w] != 0))
+			return "the summary of the free bits is wrong";
+		nfree += (unsigned)__builtin_popcount(sl->sl_free[w]);
+	}
+	if (kc->kc_nwords < 32 && sl->sl_words >> kc->kc_nwords != 0)
+		return "the summary names words that are not there";
+	if (nfree + sl->sl_inuse != kc->kc_per_slab)
+		return "objects out and free bits do not add up";
+	return NULL;
+}
+
+/* Invariant (c), and where objects and header lie. */
+static const char *
+check_place(const struct kmem_cache *kc, const struct kmem_slab *sl)
+{
+	size_t off, color = (size_t)(sl->sl_first - sl->sl_base);
+
+	if (sl->sl_cache != kc)
+		return "a slab names another cache";
+	if (color > kc->kc_color_max || color % kc->kc_align != 0)
+		return "a slab's colour is wrong";
+	if (color + kc->kc_per_slab * kc->kc_stride > kc->kc_hdr_off)
+		return "objects reach into the header";
+	if (!(kc->kc_flags & KC_OFFSLAB) &&
+	    (const char *)sl != sl->sl_base + kc->kc_hdr_off)
+		return "a header is not where it should be";
+	for (off = 0; off < kc->kc_slab_size; off += PAGE_SIZE)
+		if (kmem_slab_find(sl->sl_base + off) != sl)
+			return "a frame does not point back to its slab";
+	return NULL;
+}
+
+struct sums {
+	unsigned long	slabs;
+	unsigned long	inuse;
+};
+
+/* One list, whose slabs have [lo, hi] objects out. */
+static const char *
+check_list(const struct kmem_cache *kc, const struct kmem_link *list,
+    unsigned lo, unsigned hi, struct sums *sums)
+{
+	struct kmem_link *l;
+	struct kmem_slab *sl;
+	const char *bad;
+
+	for (l = list->kl_next; l != list; l = l->kl_next) {
+		if (l->kl_next->kl_prev != l)
+			return "a list of slabs is torn";
+		sl = kmem_link_slab(l);
+		if ((bad = check_place(kc, sl)) != NULL)
+			return bad;
+		if ((bad = check_bits(kc, sl)) != NULL)
+			return bad;
+		if (sl->sl_inuse < lo || sl->sl_inuse > hi)
+			return "a slab is on the wrong list";
+		sums->slabs++;
+		sums->inuse += sl->sl_inuse;
+	}
+	return NULL;
+}
+
+static const char *
+check_locked(const struct kmem_cache *kc)
+{
+	const unsigned n = kc->kc_per_slab;
+	struct sums sums = { 0, 0 };
+	const char *bad;
+
+	bad = check_list(kc, &kc->kc_empty, 0, 0, &sums);
+	if (bad != NULL)
+		return bad;
+	if (sums.slabs != kc->kc_nempty)
+		return "the number of empty slabs is wrong";
+	/* A slab of one object is never partial. */
+	if (n > 1)
+		bad = check_list(kc, &kc->kc_partial, 1, n - 1, &sums);
+	else if (!kmem_link_empty(&kc->kc_partial))
+		bad = "a slab of one object is partial";
+	if (bad == NULL)
+		bad = check_list(kc, &kc->kc_full, n, n, &sums);
+	if (bad != NULL)
+		return bad;
+	if (sums.slabs != kc->kc_nslabs)
+		return "the number of slabs is wrong";
+	if (sums.inuse != kc->kc_inuse ||
+	    kc->kc_allocs - kc->kc_frees != kc->kc_inuse)
+		return "the number of objects out is wrong";
+	if (kc->kc_grown - kc->kc_shrunk != kc->kc_nslabs)
+		return "slabs made and returned do not add up";
+	return NULL;
+}
+
+const char *
+kmem_cache_check(struct kmem_cache *kc)
+{
+	const char *bad;
+
+	vm_mtx_enter(&kc->kc_lock);
+	bad = check_locked(kc);
+	vm_mtx_exit(&kc->kc_lock);
+	return bad;
+}

@@ -1,0 +1,132 @@
+/*
+ * Pages for slabs and for the heap's large blocks, and the way back from a
+ * pointer to what lies behind it.
+ *
+ * 1. Each frame behind a slab points back to it (vm_page, pg_slab).  So the
+ *    question "which slab is this in" costs one look at the page table and
+ *    one at the frame's vm_page, takes no lock, and has an answer for every
+ *    pointer there is: what is not mapped, not kmem_alloc's, or in neither of
+ *    our windows is nobody's, and it is never read or written to find out.
+ *
+ * 2. When no pages are to be had, everything that can be spared goes back
+ *    (kmem_cache_reap_all) and we try again; then the caller fails, or waits
+ *    within kmem_alloc.  A reap that allocates and comes here again finds
+ *    that a reap is going on, and gets nothing from it: no recursion.
+ *
+ * 3. An interrupt may call kfree, but not kmem_free.  Pages that it gives
+ *    back are kept on a list, threaded through the pages themselves, until
+ *    somebody comes by who may.
+ */
+#include <vm/kmem_cache_impl.h>
+#include <vm/pmap.h>
+
+struct kept {
+	struct kept	*k_next;
+	vsize_t		 k_size;
+};
+
+static struct {
+	struct vm_mtx	 lock;
+	struct kept	*list;
+} kept;
+
+void
+kmem_pages_bootstrap(void)
+{
+	vm_mtx_init(&kept.lock, "kmem pages");
+	kept.list = NULL;
+}
+
+static vaddr_t
+pages_try(vsize_t size, int flags, const char *owner)
+{
+	struct vm_map_request req = { .vr_size = size, .vr_owner = owner };
+	vaddr_t addr;
+
+	req.vr_min = (flags & KM_HEAP) ? VM_HEAP_MIN : VM_SLAB_MIN;
+	req.vr_max = (flags & KM_HEAP) ? VM_HEAP_MAX : VM_SLAB_MAX;
+	if (kmem_alloc_request(kernel_map, &req, flags & KM_NOSLEEP,
+	    &addr) != 0)
+		return 0;
+	return addr;
+}
+
+vaddr_t
+kmem_pages_alloc(vsize_t size, int flags, const char *owner)
+{
+	vaddr_t addr;
+
+	if (vm_host_intr())
+		return 0;
+	kmem_pages_drain();
+	if ((addr = pages_try(size, flags | KM_NOSLEEP, owner)) != 0)
+		return addr;
+	if (kmem_cache_reap_all() == 0 && (flags & KM_NOSLEEP))
+		return 0;
+	return pages_try(size, flags, owner);
+}
+
+void
+kmem_pages_free(vaddr_t addr, vsize_t size)
+{
+	struct kept *k;
+
+	if (!vm_host_intr()) {
+		kmem_free(kernel_map, addr, size);
+		return;
+	}
+	k = (struct kept *)addr;
+	vm_mtx_enter(&kept.lock);
+	k->k_size = size;
+	k->k_next = kept.list;
+	kept.list = k;
+	vm_mtx_exit(&kept.lock);
+}
+
+unsigned long
+kmem_pages_drain(void)
+{
+	unsigned long n = 0;
+	struct kept *k, *next;
+
+	if (kept.list == NULL)
+		return 0;
+	vm_mtx_enter(&kept.lock);
+	k = kept.list;
+	kept.list = NULL;
+	vm_mtx_exit(&kept.lock);
+	for (; k != NULL; k = next) {
+		next = k->k_next;
+		n += atop(k->k_size);
+		kmem_free(kernel_map, (vaddr_t)k, k->k_size);
+	}
+	return n;
+}
+
+struct vm_page *
+kmem_page(const void *ptr)
+{
+	vaddr_t va = (vaddr_t)ptr;
+	struct vm_page *pg;
+	paddr_t pa;
+
+	if (!(va >= VM_HEAP_MIN && va < VM_HEAP_MAX) &&
+	    !(va >= VM_SLAB_MIN && va < VM_SLAB_MAX))
+		return NULL;
+	if (!pmap_extract(kernel_pmap, trunc_page(va), &pa))
+		return NULL;
+	pg = vm_phys_page(pa);
+	if (pg == NULL || pg->pg_owner != VM_PAGE_KMEM)
+		return NULL;
+	return pg;
+}
+
+struct kmem_slab *
+kmem_slab_find(const void *ptr)
+{
+	const struct vm_page *pg = kmem_page(ptr);
+
+	if (pg == NULL || !(pg->pg_flags & VM_PAGE_SLAB))
+		return NULL;
+	return pg->pg_slab;
+}

@@ -1,0 +1,267 @@
+/*
+ * One slab: whole pages, cut into equal objects, and a header that says
+ * which of them are free.
+ *
+ *	 base     first                                       hdr
+ *	  |colour  |object 0|object 1|  ...  |object n-1|tail  |header|
+ *
+ * The header lies at the end of the slab, or, where that would cost an
+ * object, in a cache of its own (off the slab).  Which of the two, and how
+ * many pages, is settled when the cache is made: the fewest pages that waste
+ * at most 1/KMEM_WASTE, headers counted; where none does, the best.
+ *
+ * Free objects are bits, not a list through the objects: an object stays
+ * constructed while it is free, a double free is one bit test, and the lowest
+ * free object goes out first, which keeps what is out together.
+ *
+ * The colour, what the tail leaves over, differs from slab to slab, so that
+ * objects of equal index do not all fall into the same cache lines.
+ */
+#include <vm/kmem_cache_impl.h>
+
+/* Bytes of a header for n objects. */
+static size_t
+header_size(const struct kmem_cache *kc, unsigned n)
+{
+	size_t size = offsetof(struct kmem_slab, sl_free);
+
+	size += howmany(n, 32) * sizeof(uint32_t);
+	if (kc->kc_flags & KC_TAGS)
+		size += n;
+	return roundup2(size, sizeof(void *));
+}
+
+/* The most objects that leave room for their header on the slab. */
+static unsigned
+fit_on_slab(const struct kmem_cache *kc, size_t bytes)
+{
+	unsigned n = (unsigned)(bytes / kc->kc_stride);
+
+	if (n > KMEM_SLAB_MAXOBJ)
+		n = KMEM_SLAB_MAXOBJ;
+	while (n > 0 && n * kc->kc_stride + header_size(kc, n) > bytes)
+		n--;
+	return n;
+}
+
+/* The same with the header elsewhere; 0 where that is no choice. */
+static unsigned
+fit_off_slab(const struct kmem_cache *kc, size_t bytes)
+{
+	unsigned n = (unsigned)(bytes / kc->kc_stride);
+
+	if (n > KMEM_OFF_MAXOBJ || (kc->kc_flags & KC_ONSLAB))
+		return 0;
+	return n;
+}
+
+/*
+ * Lay kc out for slabs of so many bytes.
+ * => *held is what such a slab keeps in all, its header included
+ */
+static bool
+layout_bytes(struct kmem_cache *kc, size_t bytes, size_t *held)
+{
+	unsigned on = fit_on_slab(kc, bytes);
+	unsigned off = fit_off_slab(kc, bytes);
+	size_t off_held = bytes + KMEM_OFF_SIZE;
+	bool use_off = off_held * on < bytes * off;
+
+	if (on == 0 && off == 0)
+		return false;
+	kc->kc_per_slab = use_off ? off : on;
+	kc->kc_nwords = howmany(kc->kc_per_slab, 32);
+	kc->kc_slab_size = bytes;
+	kc->kc_flags &= ~KC_OFFSLAB;
+	kc->kc_flags |= use_off ? KC_OFFSLAB : 0;
+	kc->kc_hdr_off = use_off ? bytes : bytes - header_size(kc, on);
+	kc->kc_color_max = rounddown2(kc->kc_hdr_off -
+	    kc->kc_per_slab * kc->kc_stride, kc->kc_align);
+	kc->kc_color = 0;
+	*held = use_off ? off_held : bytes;
+	return true;
+}
+
+bool
+kmem_slab_layout(struct kmem_cache *kc, unsigned pages)
+{
+	size_t held, waste, best_held = 1, best_waste = 1;
+	unsigned n, last, best = 0;
+
+	if (pages != 0)
+		return layout_bytes(kc, ptoa(pages), &held);
+	n = (unsigned)howmany(kc->kc_stride, PAGE_SIZE);
+	last = n < KMEM_SLAB_TRYPAGES ? KMEM_SLAB_TRYPAGES : n;
+	for (; n <= last; n++) {
+		if (!layout_bytes(kc, ptoa(n), &held))
+			continue;
+		waste = held - kc->kc_per_slab * kc->kc_stride;
+		if (waste * KMEM_WASTE <= held)
+			return true;
+		if (best == 0 || waste * best_held < best_waste * held) {
+			best = n;
+			best_held = held;
+			best_waste = waste;
+		}
+	}
+	return best != 0 && layout_bytes(kc, ptoa(best), &held);
+}
+
+/* Let the frames of [base, base + size) point at sl, or at nothing. */
+static void
+mark_pages(char *base, size_t size, struct kmem_slab *sl)
+{
+	struct vm_page *pg;
+	size_t off;
+
+	for (off = 0; off < size; off += PAGE_SIZE) {
+		pg = kmem_page(base + off);
+		KASSERT(pg != NULL);
+		pg->pg_slab = sl;
+		if (sl != NULL)
+			pg->pg_flags |= VM_PAGE_SLAB;
+		else
+			pg->pg_flags &= ~VM_PAGE_SLAB;
+	}
+}
+
+/* Undo the constructor for the first n objects. */
+static void
+destruct(struct kmem_cache *kc, struct kmem_slab *sl, unsigned n)
+{
+	if (kc->kc_dtor == NULL)
+		return;
+	while (n-- > 0)
+		kc->kc_dtor(kmem_slab_object(kc, sl, n), kc->kc_arg);
+}
+
+static bool
+construct(struct kmem_cache *kc, struct kmem_slab *sl, int flags)
+{
+	unsigned i;
+
+	if (kc->kc_ctor == NULL)
+		return true;
+	for (i = 0; i < kc->kc_per_slab; i++) {
+		if (kc->kc_ctor(kmem_slab_object(kc, sl, i), kc->kc_arg,
+		    flags) != 0) {
+			destruct(kc, sl, i);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+header_init(struct kmem_cache *kc, struct kmem_slab *sl, char *base,
+    size_t color)
+{
+	unsigned i, n = kc->kc_per_slab;
+
+	sl->sl_cache = kc;
+	sl->sl_base = base;
+	sl->sl_first = base + color;
+	sl->sl_inuse = 0;
+	sl->sl_words = 0;
+	for (i = 0; i < kc->kc_nwords; i++, n -= 32) {
+		sl->sl_free[i] = n >= 32 ? ~0u : (1u << n) - 1;
+		sl->sl_words |= 1u << i;
+	}
+}
+
+/* Pages and header go back; the objects are no longer constructed. */
+static void
+slab_release(struct kmem_cache *kc, struct kmem_slab *sl)
+{
+	char *base = sl->sl_base;
+
+	mark_pages(base, kc->kc_slab_size, NULL);
+	if (kc->kc_flags & KC_OFFSLAB)
+		kmem_header_free(sl);
+	kmem_pages_free((vaddr_t)base, kc->kc_slab_size);
+}
+
+struct kmem_slab *
+kmem_slab_create(struct kmem_cache *kc, size_t color, int flags)
+{
+	struct kmem_slab *sl;
+	char *base;
+
+	flags &= KM_NOSLEEP;
+	base = (char *)kmem_pages_alloc(kc->kc_slab_size,
+	    kc->kc_window | flags, kc->kc_name);
+	if (base == NULL)
+		return NULL;
+	if (kc->kc_flags & KC_OFFSLAB)
+		sl = kmem_header_alloc(flags);
+	else
+		sl = (struct kmem_slab *)(void *)(base + kc->kc_hdr_off);
+	if (sl == NULL) {
+		kmem_pages_free((vaddr_t)base, kc->kc_slab_size);
+		return NULL;
+	}
+	header_init(kc, sl, base, color);
+	mark_pages(base, kc->kc_slab_size, sl);
+	if (!construct(kc, sl, flags)) {
+		slab_release(kc, sl);
+		return NULL;
+	}
+	return sl;
+}
+
+void
+kmem_slab_destroy(struct kmem_cache *kc, struct kmem_slab *sl)
+{
+	KASSERT(sl->sl_inuse == 0);
+	destruct(kc, sl, kc->kc_per_slab);
+	slab_release(kc, sl);
+}
+
+void *
+kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl, uint8_t tag)
+{
+	unsigned w, i;
+
+	w = bit_lowest32(sl->sl_words);
+	i = w * 32 + bit_lowest32(sl->sl_free[w]);
+	sl->sl_free[w] &= sl->sl_free[w] - 1;
+	if (sl->sl_free[w] == 0)
+		sl->sl_words &= ~(1u << w);
+	sl->sl_inuse++;
+	if (kc->kc_flags & KC_TAGS)
+		kmem_slab_tags(kc, sl)[i] = tag;
+	return kmem_slab_object(kc, sl, i);
+}
+
+bool
+kmem_slab_index(const struct kmem_cache *kc, const struct kmem_slab *sl,
+    const void *ptr, unsigned *index, size_t *off)
+{
+	/* Below the first object this wraps, and is too large. */
+	size_t d = (uintptr_t)ptr - (uintptr_t)sl->sl_first;
+
+	if (d >= kc->kc_per_slab * kc->kc_stride)
+		return false;
+	*index = (unsigned)(d / kc->kc_stride);
+	*off = d - *index * kc->kc_stride;
+	return true;
+}
+
+enum kmem_verdict
+kmem_slab_put(struct kmem_cache *kc, struct kmem_slab *sl, const void *obj,
+    uint8_t tag)
+{
+	unsigned i;
+	size_t off;
+
+	if (!kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
+		return KMEM_NO_OBJECT;
+	if (kmem_slab_is_free(sl, i))
+		return KMEM_FREE_OBJECT;
+	if ((kc->kc_flags & KC_TAGS) && kmem_slab_tags(kc, sl)[i] != tag)
+		return KMEM_OTHER_TAG;
+	sl->sl_free[i / 32] |= 1u << i % 32;
+	sl->sl_words |= 1u << (i / 32);
+	sl->sl_inuse--;
+	return KMEM_OBJECT;
+}
