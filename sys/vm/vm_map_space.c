@@ -83,7 +83,9 @@
  *
  * Taking N out gives its room to P's hole.  rb_unlink puts the predecessor
  * into N's place where N has a left child; else P is an ancestor of N.  So
- * one walk passes P here as well.
+ * one walk passes P here as well.  In N's place P has to begin with N's
+ * summary, which is what the nodes above were told: else it might look
+ * unchanged there by chance.
  *
  * 6. Locking
  *
@@ -215,6 +217,10 @@ space_unlink(struct vm_map *map, struct vm_map_entry *e)
 	pred->vme_gap = vme_hole_end(e) - pred->vme_end;
 	pred->vme_next = e->vme_next;
 	e->vme_next->vme_prev = pred;
+	if (e->vme_rb.rb_left != NULL) {
+		pred->vme_max_gap = e->vme_max_gap;
+		pred->vme_mask = e->vme_mask;
+	}
 	rb_unlink(&map->vm_tree, &e->vme_rb, &mend);
 	propagate(vme_of(mend.rm_parent), pred);
 	rb_unlink_fixup(&map->vm_tree, &mend);

@@ -20,18 +20,20 @@ typedef unsigned long paddr_t;	/* a physical address below 4 GiB */
 
 #if __SIZEOF_LONG__ == 8
 #define HOST_VA_BASE		0x7E9000000000UL
+#define HOST_VA_TOP		0xFFC00000UL
 #define VM_MAP_PAGE_BITS	35	/* 47-bit addresses */
 #else
 #define HOST_VA_BASE		0UL
+#define HOST_VA_TOP		0xE8000000UL
 #define VM_MAP_PAGE_BITS	20
 #endif
 
 /*
- * What lies above 0xE8000000 is left to the 32-bit process's
- * own stack and libraries; on i386 the map goes on to 0xFFC00000.
+ * In 32 bits what lies above 0xE8000000 is left to the process's own stack;
+ * on i386, and in 64 bits, the map goes on to 0xFFC00000.
  */
 #define VM_MIN_KERNEL_ADDRESS	(HOST_VA_BASE + 0xC0000000UL)
-#define VM_MAX_KERNEL_ADDRESS	(HOST_VA_BASE + 0xE8000000UL)
+#define VM_MAX_KERNEL_ADDRESS	(HOST_VA_BASE + HOST_VA_TOP)
 #define VM_HEAP_MIN		(HOST_VA_BASE + 0xC0400000UL)
 #define VM_HEAP_MAX		(HOST_VA_BASE + 0xD0400000UL)
 #define VM_SLAB_MIN		(HOST_VA_BASE + 0xD0400000UL)
