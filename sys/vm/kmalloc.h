@@ -16,13 +16,13 @@ struct kmalloc_type {
 	const char	*kt_name;
 	const char	*kt_desc;
 	struct kmalloc_type *kt_next;	/* on the list since its first use */
-	bool		 kt_listed;
+	uint8_t		 kt_id;		/* 0 until then; beside each object */
 	unsigned long	 kt_inuse;	/* allocations */
-	vsize_t		 kt_bytes;	/* as asked for */
+	vsize_t		 kt_bytes;	/* of them, as kmalloc_usable says */
 	vsize_t		 kt_high;	/* high water of kt_bytes */
 	uint64_t	 kt_requests;
 	uint64_t	 kt_fails;
-	uint32_t	 kt_sizes;	/* bit k: some of 2^k .. 2^(k+1)-1 */
+	uint32_t	 kt_sizes;	/* bit k: 2^k … 2^(k+1)-1 was asked */
 };
 #define KMALLOC_DEFINE(type, name, desc) \
 	struct kmalloc_type type[1] = {{ .kt_name = name, .kt_desc = desc }}
@@ -30,7 +30,8 @@ struct kmalloc_type {
 extern struct kmalloc_type M_TEMP[1];
 
 /*
- * => at least 8-byte aligned, 16 from 16 bytes on; page-aligned above a page
+ * => 8-byte aligned; 16-byte where size is a multiple of 16 (what needs it
+ *    has such a size); page-aligned from a page on
  * => NULL for 0 bytes, for absurd sizes, and when there is no memory
  * => flags: KM_NOSLEEP, KM_ZERO
  */
@@ -42,6 +43,7 @@ void	*kcalloc(size_t n, size_t size, struct kmalloc_type *, int flags);
 /*
  * => p = NULL: kmalloc; size = 0: kfree and NULL
  * => NULL otherwise: p is untouched and still the caller's
+ * => KM_ZERO clears what lies behind the usable size that p had
  */
 void	*krealloc(void *p, size_t size, struct kmalloc_type *, int flags);
 
@@ -51,11 +53,16 @@ void	*krealloc(void *p, size_t size, struct kmalloc_type *, int flags);
  */
 void	kfree(void *p, struct kmalloc_type *);
 
-size_t	kmalloc_usable(const void *p);	/* bytes that are there */
+/* Bytes that are there; 0 for NULL.  => what kfree panics of, this does too */
+size_t	kmalloc_usable(const void *p);
 
 /* The types that were used: NULL begins, NULL ends. */
 const struct kmalloc_type *kmalloc_next(const struct kmalloc_type *);
 
+/*
+ * Walk every cache, large block and type.  => NULL, or what is wrong
+ * => nobody may allocate or free meanwhile
+ */
 const char *kmalloc_check(void);
 void	kmalloc_bootstrap(void);
 

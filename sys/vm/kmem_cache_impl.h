@@ -205,6 +205,9 @@ struct kmem_slab *kmem_slab_create(struct kmem_cache *, size_t color,
 void	kmem_slab_destroy(struct kmem_cache *, struct kmem_slab *);
 /* => cache lock held; the slab is not full */
 void	*kmem_slab_take(struct kmem_cache *, struct kmem_slab *, uint8_t tag);
+/* Is obj an object that is out?  Then *index is set. */
+enum kmem_verdict kmem_slab_judge(const struct kmem_cache *,
+	    const struct kmem_slab *, const void *obj, unsigned *index);
 /* => cache lock held; nothing is changed unless it returns KMEM_OBJECT */
 enum kmem_verdict kmem_slab_put(struct kmem_cache *, struct kmem_slab *,
 	    const void *obj, uint8_t tag);

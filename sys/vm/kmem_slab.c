@@ -248,20 +248,30 @@ kmem_slab_index(const struct kmem_cache *kc, const struct kmem_slab *sl,
 }
 
 enum kmem_verdict
+kmem_slab_judge(const struct kmem_cache *kc, const struct kmem_slab *sl,
+    const void *obj, unsigned *index)
+{
+	size_t off;
+
+	if (!kmem_slab_index(kc, sl, obj, index, &off) || off != 0)
+		return KMEM_NO_OBJECT;
+	return kmem_slab_is_free(sl, *index) ? KMEM_FREE_OBJECT : KMEM_OBJECT;
+}
+
+enum kmem_verdict
 kmem_slab_put(struct kmem_cache *kc, struct kmem_slab *sl, const void *obj,
     uint8_t tag)
 {
+	enum kmem_verdict verdict;
 	unsigned i;
-	size_t off;
 
-	if (!kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
-		return KMEM_NO_OBJECT;
-	if (kmem_slab_is_free(sl, i))
-		return KMEM_FREE_OBJECT;
+	verdict = kmem_slab_judge(kc, sl, obj, &i);
+	if (verdict != KMEM_OBJECT)
+		return verdict;
 	if ((kc->kc_flags & KC_TAGS) && kmem_slab_tags(kc, sl)[i] != tag)
 		return KMEM_OTHER_TAG;
 	sl->sl_free[i / 32] |= 1u << i % 32;
-	sl->sl_words |= 1u << (i / 32);
+	sl->sl_words |= 1u << i / 32;
 	sl->sl_inuse--;
 	return KMEM_OBJECT;
 }

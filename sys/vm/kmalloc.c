@@ -1,0 +1,378 @@
+/*
+ * kmalloc: the kernel's heap.
+ *
+ * 1. What it is.  Memory of any size, each piece of a type (struct
+ *    kmalloc_type) that says what it is for and counts what it takes.
+ *
+ * 2. Sizes.  Up to a page a request is served by the cache of the next size
+ *    class, whose slabs lie in the heap window; above that it is whole pages,
+ *    by kmem_alloc in the same window.
+ *
+ *    The classes are chosen so that one object of each size from 1 to 4,096
+ *    bytes wastes less than 5 % on average, and no size above 64 bytes more
+ *    than 12.5 %, unused bytes of slabs and their headers counted
+ *    (test_kmalloc computes both from the real layout).  Powers of two waste
+ *    25 %.  What is special about the larger ones is that they tile whole
+ *    pages: 5 × 2,432 bytes fit three pages, 7 × 2,336 four.  The table was
+ *    found by dynamic programming over (size, pages of a slab), the shortest
+ *    that keeps both bounds with small slabs preferred, in 32 and in 64 bits.
+ *    A class is a multiple of 16 bytes, from 128 bytes on, and of 8 below.
+ *
+ * 3. What is known of a piece of memory.  Nothing is stored in it.  The frame
+ *    behind a pointer says whether a slab or a block of pages is there
+ *    (kmem_page).  A slab keeps a byte beside each object, the identity of its
+ *    type; the first frame of a block of pages points to its type.
+ *
+ * 4. Accounting is in bytes that a piece takes (kmalloc_usable), not in bytes
+ *    asked for: kfree is not told how many those were.
+ *
+ * 5. Locking.  One lock guards the types' figures and the marks of blocks of
+ *    pages; it is held for a few steps and taken with no other.
+ *
+ * 6. Interrupts may allocate what the slabs of a class hold, and may free
+ *    anything; pages that they free go back later (kmem_pages.c).
+ */
+#include <vm/kmalloc_impl.h>
+
+#define C(size, pages)	{ size, pages, "kmalloc-" #size }
+static const struct {
+	uint16_t	 c_size;
+	uint16_t	 c_pages;	/* of a slab */
+	const char	*c_name;
+} classes[] = {
+	C(8, 1), C(16, 1), C(24, 1), C(32, 1), C(40, 1), C(48, 1), C(56, 1),
+	C(64, 1), C(72, 2), C(80, 2), C(88, 2), C(96, 4), C(104, 3),
+	C(112, 3), C(120, 2), C(128, 2), C(144, 2), C(160, 1), C(176, 3),
+	C(192, 2), C(208, 4), C(224, 2), C(240, 1), C(256, 2), C(272, 2),
+	C(304, 3), C(336, 2), C(368, 2), C(400, 1), C(448, 2), C(480, 2),
+	C(512, 2), C(544, 2), C(576, 2), C(624, 2), C(672, 2), C(736, 2),
+	C(800, 1), C(896, 2), C(944, 3), C(1008, 1), C(1104, 3), C(1168, 2),
+	C(1248, 4), C(1344, 1), C(1456, 5), C(1536, 3), C(1616, 2),
+	C(1744, 3), C(1856, 5), C(2016, 1), C(2048, 2), C(2224, 6),
+	C(2336, 4), C(2432, 3), C(2560, 5), C(2704, 2), C(2912, 5),
+	C(3056, 3), C(3248, 4), C(3408, 5), C(3632, 8), C(4032, 1),
+	C(4096, 2),
+};
+#undef C
+
+KMALLOC_DEFINE(M_TEMP, "temp", "short-lived or not worth a type");
+
+static struct {
+	struct vm_mtx	     lock;
+	struct kmalloc_type *first, *last;	/* in order of first use */
+	unsigned	     nids;
+	struct kmem_cache    cache[nitems(classes)];
+	/* The class of (size + 7) / 8. */
+	uint8_t		     class[KMALLOC_MAX_CLASS / 8 + 1];
+} heap;
+
+_Static_assert(nitems(classes) <= UINT8_MAX, "a class does not fit a byte");
+
+void
+kmalloc_bootstrap(void)
+{
+	struct kmem_cache_args ca = { .ca_flags = KM_HEAP };
+	unsigned i, size = 0;
+
+	vm_mtx_init(&heap.lock, "kmalloc");
+	for (i = 0; i < nitems(classes); i++) {
+		ca.ca_name = classes[i].c_name;
+		ca.ca_size = classes[i].c_size;
+		ca.ca_align = classes[i].c_size % 16 == 0 ? 16 : 8;
+		if (classes[i].c_size == PAGE_SIZE)
+			ca.ca_align = PAGE_SIZE;
+		ca.ca_slab_pages = classes[i].c_pages;
+		if (!kmem_cache_init(&heap.cache[i], &ca, KC_TAGS | KC_STATIC))
+			vm_host_panic("kmalloc_bootstrap: class of %zu bytes",
+			    ca.ca_size);
+		for (; size <= classes[i].c_size; size += 8)
+			heap.class[size / 8] = (uint8_t)i;
+	}
+	KASSERT(size == KMALLOC_MAX_CLASS + 8);
+}
+
+struct kmem_cache *
+kmalloc_class(unsigned i)
+{
+	return i < nitems(classes) ? &heap.cache[i] : NULL;
+}
+
+static struct kmem_cache *
+class_of(size_t size)
+{
+	return &heap.cache[heap.class[(size + 7) / 8]];
+}
+
+size_t
+kmalloc_held(size_t size)
+{
+	return size <= KMALLOC_MAX_CLASS ? class_of(size)->kc_size :
+	    round_page(size);
+}
+
+/*
+ * Types and their figures.
+ */
+const struct kmalloc_type *
+kmalloc_next(const struct kmalloc_type *kt)
+{
+	return kt == NULL ? heap.first : kt->kt_next;
+}
+
+/* The type's identity; it gets one, and its place on the list, when first
+ * used. */
+static uint8_t
+type_id(struct kmalloc_type *kt)
+{
+	if (kt->kt_id != 0)
+		return kt->kt_id;
+	vm_mtx_enter(&heap.lock);
+	if (kt->kt_id == 0) {
+		if (heap.nids < KMALLOC_MAX_ID)
+			heap.nids++;
+		kt->kt_next = NULL;
+		if (heap.last != NULL)
+			heap.last->kt_next = kt;
+		else
+			heap.first = kt;
+		heap.last = kt;
+		kt->kt_id = (uint8_t)heap.nids;
+	}
+	vm_mtx_exit(&heap.lock);
+	return kt->kt_id;
+}
+
+static void
+account_alloc(struct kmalloc_type *kt, size_t size, bool done)
+{
+	vm_mtx_enter(&heap.lock);
+	kt->kt_requests++;
+	kt->kt_sizes |= 1u << (size > UINT32_MAX ? 31 :
+	    bit_highest32((uint32_t)size));
+	if (done) {
+		kt->kt_inuse++;
+		kt->kt_bytes += kmalloc_held(size);
+		if (kt->kt_bytes > kt->kt_high)
+			kt->kt_high = kt->kt_bytes;
+	} else
+		kt->kt_fails++;
+	vm_mtx_exit(&heap.lock);
+}
+
+static void
+account_free(struct kmalloc_type *kt, size_t held)
+{
+	vm_mtx_enter(&heap.lock);
+	kt->kt_inuse--;
+	kt->kt_bytes -= held;
+	vm_mtx_exit(&heap.lock);
+}
+
+/*
+ * Blocks of whole pages.
+ */
+static void *
+pages_alloc(size_t size, struct kmalloc_type *kt, int flags)
+{
+	struct vm_page *pg;
+	void *p;
+
+	if (size > VM_HEAP_MAX - VM_HEAP_MIN)
+		return NULL;
+	size = round_page(size);
+	p = (void *)kmem_pages_alloc(size, KM_HEAP |
+	    (flags & (KM_NOSLEEP | KM_ZERO)), kt->kt_name);
+	if (p == NULL)
+		return NULL;
+	pg = kmem_page(p);
+	KASSERT(pg != NULL && pg->pg_npages == atop(size));
+	pg->pg_slab = kt;
+	pg->pg_flags |= VM_PAGE_HEAP;
+	return p;
+}
+
+/* The first frame of the block that begins at p, or NULL. */
+static struct vm_page *
+pages_find(const void *p)
+{
+	struct vm_page *pg = kmem_page(p);
+
+	if (pg == NULL || !(pg->pg_flags & VM_PAGE_HEAP) ||
+	    !page_aligned((vaddr_t)p))
+		return NULL;
+	return pg;
+}
+
+/* => the bytes that it took; 0: there is no such block of this type */
+static size_t
+pages_free(void *p, struct kmalloc_type *kt)
+{
+	struct vm_page *pg = pages_find(p);
+	vsize_t size;
+	bool ours;
+
+	if (pg == NULL)
+		return 0;
+	vm_mtx_enter(&heap.lock);
+	ours = (pg->pg_flags & VM_PAGE_HEAP) && pg->pg_slab == kt;
+	if (ours) {
+		pg->pg_flags &= (uint8_t)~VM_PAGE_HEAP;
+		pg->pg_slab = NULL;
+	}
+	vm_mtx_exit(&heap.lock);
+	if (!ours)
+		return 0;
+	size = ptoa(pg->pg_npages);
+	kmem_pages_free((vaddr_t)p, size);
+	return size;
+}
+
+/*
+ * Objects of a class.
+ */
+
+/* The slab of one of our caches that p points into, or NULL. */
+static struct kmem_slab *
+heap_slab(const void *p)
+{
+	struct kmem_slab *sl = kmem_slab_find(p);
+
+	return sl != NULL && (sl->sl_cache->kc_flags & KC_TAGS) ? sl : NULL;
+}
+
+/* => the bytes that it took; 0: there is no such object of this type */
+static size_t
+object_free(struct kmem_slab *sl, void *p, struct kmalloc_type *kt)
+{
+	const size_t size = sl->sl_cache->kc_size;
+
+	/* The slab may be gone after this. */
+	if (kmem_cache_free_tagged(sl, p, kt->kt_id) != KMEM_OBJECT)
+		return 0;
+	return size;
+}
+
+static void __dead2
+misuse(const char *func, const void *p, const struct kmalloc_type *kt)
+{
+	char what[160];
+
+	kmalloc_describe(what, sizeof(what), p);
+	vm_host_panic("%s(%p, type %s): %s", func, p,
+	    kt == NULL ? "any" : kt->kt_name, what);
+}
+
+void *
+kmalloc(size_t size, struct kmalloc_type *kt, int flags)
+{
+	const uint8_t id = type_id(kt);
+	void *p;
+
+	if (size == 0)
+		return NULL;
+	if (size <= KMALLOC_MAX_CLASS)
+		p = kmem_cache_alloc_tagged(class_of(size),
+		    flags & (KM_NOSLEEP | KM_ZERO), id);
+	else
+		p = pages_alloc(size, kt, flags);
+	account_alloc(kt, size, p != NULL);
+	return p;
+}
+
+void *
+kcalloc(size_t n, size_t size, struct kmalloc_type *kt, int flags)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	return kmalloc(bytes, kt, flags | KM_ZERO);
+}
+
+void
+kfree(void *p, struct kmalloc_type *kt)
+{
+	struct kmem_slab *sl;
+	size_t held;
+
+	if (p == NULL)
+		return;
+	sl = heap_slab(p);
+	held = sl != NULL ? object_free(sl, p, kt) : pages_free(p, kt);
+	if (held == 0)
+		misuse("kfree", p, kt);
+	account_free(kt, held);
+}
+
+/*
+ * The bytes at p, which must be in use, and of kt unless that is NULL.
+ * => 0: it is not
+ */
+static size_t
+held_at(const void *p, const struct kmalloc_type *kt)
+{
+	struct kmem_slab *sl = heap_slab(p);
+	const struct vm_page *pg;
+	unsigned i;
+
+	if (sl != NULL) {
+		if (kmem_slab_judge(sl->sl_cache, sl, p, &i) != KMEM_OBJECT)
+			return 0;
+		if (kt != NULL &&
+		    kmem_slab_tags(sl->sl_cache, sl)[i] != kt->kt_id)
+			return 0;
+		return sl->sl_cache->kc_size;
+	}
+	pg = pages_find(p);
+	if (pg == NULL || (kt != NULL && pg->pg_slab != kt))
+		return 0;
+	return ptoa(pg->pg_npages);
+}
+
+size_t
+kmalloc_usable(const void *p)
+{
+	size_t held;
+
+	if (p == NULL)
+		return 0;
+	held = held_at(p, NULL);
+	if (held == 0)
+		misuse("kmalloc_usable", p, NULL);
+	return held;
+}
+
+/* May what is at p, held bytes, serve as size bytes? */
+static bool
+serves(const void *p, size_t held, size_t size)
+{
+	return size <= held && (size % 16 != 0 || (uintptr_t)p % 16 == 0);
+}
+
+void *
+krealloc(void *p, size_t size, struct kmalloc_type *kt, int flags)
+{
+	size_t held;
+	void *q;
+
+	if (p == NULL)
+		return kmalloc(size, kt, flags);
+	if (size == 0) {
+		kfree(p, kt);
+		return NULL;
+	}
+	held = held_at(p, kt);
+	if (held == 0)
+		misuse("krealloc", p, kt);
+	/* Moving is for growth, and where it gives at least half back. */
+	if (serves(p, held, size) && kmalloc_held(size) > held / 2)
+		return p;
+	q = kmalloc(size, kt, flags & ~KM_ZERO);
+	if (q == NULL)
+		return serves(p, held, size) ? p : NULL;
+	memcpy(q, p, size < held ? size : held);
+	if ((flags & KM_ZERO) && size > held)
+		memset((char *)q + held, 0, size - held);
+	kfree(p, kt);
+	return q;
+}
