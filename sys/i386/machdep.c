@@ -1,0 +1,144 @@
+/*
+ * The CPU: which one it is, interrupts on and off, and the ways out.
+ */
+#include <i386/machdep.h>
+#include <i386/memlayout.h>
+#include <kern/kern.h>
+#include <kern/md.h>
+#include <machine/cpufunc.h>
+
+bool cpu_has_cpuid;
+
+/* Can this flag be changed?  (That is how the CPUs tell their age.) */
+static bool
+eflags_can(uint32_t flag)
+{
+	uint32_t old = read_eflags(), new;
+
+	write_eflags(old ^ flag);
+	new = read_eflags();
+	write_eflags(old);
+	return ((old ^ new) & flag) != 0;
+}
+
+/* The name that newer CPUs give themselves: 48 characters. */
+static bool
+cpu_brand(char brand[49])
+{
+	uint32_t r[4];
+
+	cpuid(0x80000000, r);
+	if (r[0] < 0x80000004 || r[0] > 0x8000FFFF)
+		return false;
+	for (uint32_t i = 0; i < 3; i++) {
+		cpuid(0x80000002 + i, r);
+		memcpy(brand + 16 * i, r, sizeof(r));
+	}
+	brand[48] = '\0';
+	return true;
+}
+
+static void
+cpu_identify(void)
+{
+	uint32_t r[4];
+	char vendor[13], brand[49];
+	const char *name = brand;
+
+	cpuid(0, r);
+	memcpy(vendor, &r[1], 4);
+	memcpy(vendor + 4, &r[3], 4);
+	memcpy(vendor + 8, &r[2], 4);
+	vendor[12] = '\0';
+	cpuid(1, r);
+	if (!cpu_brand(brand))
+		brand[0] = '\0';
+	while (*name == ' ')		/* Intel fills up on the left */
+		name++;
+	printf("cpu: %s, family %u model %u stepping %u%s%s\n", vendor,
+	    (unsigned)(r[0] >> 8 & 0xF), (unsigned)(r[0] >> 4 & 0xF),
+	    (unsigned)(r[0] & 0xF), *name != '\0' ? ", " : "", name);
+}
+
+void
+md_cpu_init(void)
+{
+	segments_init();
+	if (!eflags_can(EFLAGS_AC))
+		panic("md_cpu_init: a 386, without invlpg and write "
+		    "protection: a 486 is the least");
+	cpu_has_cpuid = eflags_can(EFLAGS_ID);
+	if (cpu_has_cpuid)
+		cpu_identify();
+	else
+		printf("cpu: a 486 without cpuid\n");
+}
+
+uintptr_t
+md_intr_disable(void)
+{
+	uint32_t f = read_eflags();
+
+	cli();
+	return f & EFLAGS_IF;
+}
+
+void
+md_intr_restore(uintptr_t was)
+{
+	if (was & EFLAGS_IF)
+		sti();
+	else
+		cli();
+}
+
+bool
+md_intr_enabled(void)
+{
+	return (read_eflags() & EFLAGS_IF) != 0;
+}
+
+void
+md_magic(void)
+{
+	bochs_magic();
+}
+
+void
+md_breakpoint(void)
+{
+	breakpoint();
+}
+
+void
+md_triple_fault(void)
+{
+	segments_no_idt();
+	for (;;)
+		breakpoint();
+}
+
+/* The keyboard controller has a line to the CPU's reset. */
+void
+md_reboot(void)
+{
+	cli();
+	for (unsigned i = 0; i < 100000 && (inb(0x64) & 2) != 0; i++)
+		continue;
+	outb(0x64, 0xFE);
+	for (unsigned i = 0; i < 100000; i++)	/* it takes a moment */
+		inb(0x80);
+	md_triple_fault();
+}
+
+void
+md_halt(int code)
+{
+	cli();
+	for (const char *p = "Shutdown"; *p != '\0'; p++)
+		outb(0x8900, (uint8_t)*p);	/* Bochs */
+	outb(0xF4, (uint8_t)code);		/* QEMU's isa-debug-exit */
+	outw(0x604, 0x2000);			/* ACPI, as QEMU's PC has it */
+	for (;;)
+		hlt();
+}

@@ -1,0 +1,210 @@
+/*
+ * Memory at boot: from what the loader says to vm_phys, and what lies where
+ * to kernel_map.
+ */
+#include <i386/machdep.h>
+#include <i386/memlayout.h>
+#include <i386/multiboot.h>
+#include <kern/kern.h>
+#include <kern/md.h>
+#include <vm/bootmem.h>
+#include <vm/vm_map.h>
+#include <vm/vm_phys.h>
+
+#define PFN_1M		0x100u
+#define PFN_16M		0x1000u
+
+static struct bootmem bootmem;
+static struct bootinfo bootinfo;
+static paddr_t pagearray_pa;
+static vsize_t pagearray_size;
+
+const char *
+md_cmdline(void)
+{
+	return bootinfo.bi_cmdline;
+}
+
+static const char *
+mmap_type(uint32_t type)
+{
+	static const char *const names[] = {
+		"?", "RAM", "reserved", "ACPI tables", "ACPI NVS", "bad RAM",
+	};
+
+	return type < nitems(names) ? names[type] : "reserved, by type";
+}
+
+static void
+print_mmap(void)
+{
+	const struct bootinfo *bi = &bootinfo;
+
+	if (bi->bi_nmmap == 0) {
+		printf("memory map: none; %u KB from 0, %u KB from 1 MB\n",
+		    (unsigned)bi->bi_mem_lower, (unsigned)bi->bi_mem_upper);
+		return;
+	}
+	printf("memory map, from the firmware:\n");
+	for (unsigned i = 0; i < bi->bi_nmmap; i++) {
+		const struct bootinfo_mmap *m = &bi->bi_mmap[i];
+
+		printf("  [%#011llx, %#011llx) %9llu KB  %s\n",
+		    (unsigned long long)m->bp_base,
+		    (unsigned long long)(m->bp_base + m->bp_len),
+		    (unsigned long long)m->bp_len >> 10,
+		    mmap_type(m->bp_type));
+	}
+	if (bi->bi_moremmap > 0)
+		printf("  … and %u more\n", bi->bi_moremmap);
+}
+
+static void
+print_taken(void)
+{
+	const struct bootinfo *bi = &bootinfo;
+
+	for (unsigned i = 0; i < bi->bi_nmods; i++)
+		printf("module: [%#llx, %#llx) %s\n",
+		    (unsigned long long)bi->bi_mods[i].bm_range.bi_start,
+		    (unsigned long long)bi->bi_mods[i].bm_range.bi_end,
+		    bi->bi_mods[i].bm_name);
+	if (bi->bi_moremods > 0)
+		printf("module: … and %u more\n", bi->bi_moremods);
+	for (unsigned i = 0; i < bi->bi_nsyms; i++)
+		printf("symbols: [%#llx, %#llx)\n",
+		    (unsigned long long)bi->bi_syms[i].bi_start,
+		    (unsigned long long)bi->bi_syms[i].bi_end);
+	if (bi->bi_bad > 0 || bootmem.bm_bad > 0)
+		printf("boot: skipped %u things that made no sense\n",
+		    bi->bi_bad + bootmem.bm_bad);
+	if (bootmem.bm_above4g > 0)
+		printf("memory: %llu MB above 4 GB are out of reach\n",
+		    (unsigned long long)bootmem.bm_above4g >> 20);
+}
+
+/* Believe the loader, as far as multiboot.c does. */
+static void
+read_bootinfo(void)
+{
+	int error;
+
+	error = multiboot_parse(boot_magic, boot_info, pmap_boot_read, NULL,
+	    &bootmem, &bootinfo);
+	if (error != 0)
+		panic("multiboot: %s (eax %#x, ebx %#x, error %d)",
+		    bootinfo.bi_error, (unsigned)boot_magic,
+		    (unsigned)boot_info, error);
+	bootmem_take(&bootmem, IMAGE_PA, KVTOP(image_end) - IMAGE_PA);
+	printf("boot: by %s, command line \"%s\"\n",
+	    bootinfo.bi_loader[0] != '\0' ? bootinfo.bi_loader :
+	    "an unnamed loader", bootinfo.bi_cmdline);
+	print_mmap();
+	print_taken();
+}
+
+/*
+ * A frame for each page that there may be, and for each a vm_page: placed
+ * where it is in nobody's way, above 16 MB if there is such memory.
+ */
+static void
+place_pagearray(void)
+{
+	pfn_t npfn = bootmem_npfn(&bootmem);
+
+	pagearray_size = round_page(vm_phys_size(npfn));
+	if (bootmem_alloc(&bootmem, pagearray_size, PFN_16M, PFN_MAX,
+	    &pagearray_pa) != 0 &&
+	    bootmem_alloc(&bootmem, pagearray_size, PFN_1M, PFN_MAX,
+	    &pagearray_pa) != 0)
+		panic("boot: no room in memory for the page array, %lu KB "
+		    "for %u frames", pagearray_size >> 10, (unsigned)npfn);
+	if (pmap_boot_map(&bootmem, PAGEARRAY_MIN, pagearray_pa,
+	    pagearray_size) != 0)
+		panic("boot: no room in memory for the tables that map the "
+		    "page array, %lu KB", pagearray_size >> 10);
+	vm_phys_init((void *)PAGEARRAY_MIN, npfn);
+}
+
+static void
+print_layout(void)
+{
+	printf("image: text [%p, %p), rodata [%p, %p): read-only\n",
+	    text_start, text_end, rodata_start, rodata_end);
+	printf("image: data and bss [%p, %p), %lu KB in all\n", data_start,
+	    data_end, (KVTOP(image_end) - IMAGE_PA) >> 10);
+	printf("boot stack: [%#lx, %#lx), guard pages below and above\n",
+	    BOOTSTACK_MIN, BOOTSTACK_MAX);
+	printf("page array: [%#lx, %#lx), at %#lx in memory\n",
+	    PAGEARRAY_MIN, PAGEARRAY_MIN + pagearray_size, pagearray_pa);
+}
+
+static void
+print_frames(void)
+{
+	struct vm_phys_stats ps;
+	pfn_t total = 0;
+
+	vm_phys_stats(&ps);
+	for (unsigned z = 0; z < VM_NZONES; z++)
+		total += ps.ps_total[z];
+	printf("vm_phys: %u frames free (%u KB): %u below 1 MB, %u below "
+	    "16 MB, %u above\n", (unsigned)total, (unsigned)total * 4,
+	    (unsigned)ps.ps_free[VM_ZONE_LOW],
+	    (unsigned)ps.ps_free[VM_ZONE_DMA],
+	    (unsigned)ps.ps_free[VM_ZONE_HIGH]);
+}
+
+void
+md_memory_init(void)
+{
+	read_bootinfo();
+	place_pagearray();
+	pmap_boot_final();
+	bootmem_close(&bootmem);
+	print_layout();
+	print_frames();
+}
+
+/* Tell kernel_map what was there before it. */
+void
+md_map_init(void)
+{
+	const struct {
+		vaddr_t		 start, end;
+		vm_prot_t	 prot;
+		const char	*owner;
+	} places[] = {
+		{ PTOKV(VGA_PA), PTOKV(VGA_PA) + VGA_SIZE, VM_PROT_RW,
+		    "VGA text" },
+		{ (vaddr_t)text_start, (vaddr_t)text_end,
+		    VM_PROT_READ | VM_PROT_EXECUTE, "kernel text" },
+		{ (vaddr_t)rodata_start, (vaddr_t)rodata_end, VM_PROT_READ,
+		    "kernel rodata" },
+		{ (vaddr_t)data_start, (vaddr_t)data_end, VM_PROT_RW,
+		    "kernel data" },
+		{ VM_HEAP_MIN - PAGE_SIZE, VM_HEAP_MIN, VM_PROT_NONE,
+		    "image guard" },
+		{ VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, VM_PROT_NONE,
+		    "heap guard" },
+		{ VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, VM_PROT_NONE,
+		    "slab guard" },
+		{ BOOTSTACK_MIN, BOOTSTACK_MAX, VM_PROT_RW, "boot stack" },
+		{ STACK_GUARD, STACK_GUARD + PAGE_SIZE, VM_PROT_NONE,
+		    "stack guard" },
+		{ PMAP_WINDOW_MIN, PMAP_WINDOW_MAX, VM_PROT_RW,
+		    "pmap windows" },
+		{ PAGEARRAY_MIN, PAGEARRAY_MIN + pagearray_size, VM_PROT_RW,
+		    "page array" },
+	};
+	int error;
+
+	for (unsigned i = 0; i < nitems(places); i++) {
+		error = vm_map_reserve(kernel_map, places[i].start,
+		    places[i].end, places[i].prot, places[i].owner);
+		if (error != 0)
+			panic("md_map_init: %s at [%#lx, %#lx): error %d",
+			    places[i].owner, places[i].start, places[i].end,
+			    error);
+	}
+}

@@ -1,0 +1,69 @@
+; The trap stubs: 256 of them, 16 bytes apart, so that the IDT is made by a
+; loop.  Each makes the stack look the same (trapframe.h) and goes to trap().
+
+TF_EIP		equ 56			; trapframe.h
+TSS_EIP		equ 32			; machdep.c
+TSS_EBP		equ 60
+SEL_KDATA	equ 0x10
+
+global trap_stubs, double_fault_entry
+extern trap, trap_double_fault, main_tss
+
+section .text
+
+	align 16
+trap_stubs:
+%assign n 0
+%rep 256
+	align 16
+	; These push an error code by themselves.
+    %if n != 8 && n != 10 && n != 11 && n != 12 && n != 13 && n != 14 && n != 17 && n != 21 && n != 29 && n != 30
+	push byte 0
+    %endif
+	push dword n
+	jmp near all_traps
+    %assign n n + 1
+%endrep
+
+	align 16
+all_traps:
+	pushad
+	push ds
+	push es
+	push fs
+	push gs
+	mov eax, SEL_KDATA
+	mov ds, eax
+	mov es, eax
+	mov fs, eax
+	mov gs, eax
+	cld
+	mov ebx, esp
+	; A stack frame, as if the interrupted code had called us: the
+	; debugger's trace walks on through it.
+	push dword [ebx + TF_EIP]
+	push ebp
+	mov ebp, esp
+	push ebx
+	call trap
+	mov esp, ebx
+	pop gs
+	pop fs
+	pop es
+	pop ds
+	popad
+	add esp, 8
+	iretd
+
+; A task of its own, entered through the double fault's task gate: the state
+; of the one that failed is in main_tss.  It never returns there.
+double_fault_entry:
+	push dword [main_tss + TSS_EIP]
+	push dword [main_tss + TSS_EBP]
+	mov ebp, esp
+	call trap_double_fault
+.stop:	cli
+	hlt
+	jmp .stop
+
+section .note.GNU-stack noalloc noexec nowrite progbits
