@@ -78,9 +78,17 @@ bool	ksym_value(const char *name, vaddr_t *addr);
  */
 void	ddb_enter(const struct trapframe *, const char *why);
 
-/* The slab question (slabs.c): true when every step came out right. */
-bool	slabs_demo(void);
-bool	slabs_churn(unsigned n, uint64_t seed);
+/*
+ * The slab question: every step is checked, and shown where show says so.
+ * => true when all came out right; if not, what did not is printed
+ */
+bool	slabs_demo(bool show);
+/*
+ * n random operations on the slab window, some of whose allocations stay;
+ * n = 0: they go.
+ * => true when every check held
+ */
+bool	slabs_churn(unsigned n, uint64_t seed, bool show);
 
 /* The self-tests (selftest.c): the number that failed. */
 unsigned selftest_run(void);

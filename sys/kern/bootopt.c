@@ -1,0 +1,55 @@
+/*
+ * Boot options: the words of the kernel's command line.  The loader may have
+ * put the kernel's path before them; that is a word like any other.
+ */
+#include <kern/kern.h>
+#include <kern/md.h>
+
+/*
+ * Find the word "name" or "name=value".
+ * => the value, "" where there is none, NULL when the word is not there;
+ *    it ends with the word (a blank or the end of the line)
+ */
+static const char *
+bootopt_find(const char *name)
+{
+	size_t n = strlen(name);
+	const char *p = md_cmdline();
+
+	for (;;) {
+		while (*p == ' ')
+			p++;
+		if (*p == '\0')
+			return NULL;
+		if (strncmp(p, name, n) == 0) {
+			if (p[n] == '=')
+				return p + n + 1;
+			if (p[n] == ' ' || p[n] == '\0')
+				return p + n;
+		}
+		while (*p != ' ' && *p != '\0')
+			p++;
+	}
+}
+
+bool
+bootopt(const char *name)
+{
+	return bootopt_find(name) != NULL;
+}
+
+bool
+bootopt_value(const char *name, char *buf, size_t size)
+{
+	const char *value = bootopt_find(name), *end;
+
+	if (value == NULL || value[-1] != '=' || size == 0)
+		return false;
+	for (end = value; *end != ' ' && *end != '\0'; end++)
+		continue;
+	if ((size_t)(end - value) >= size)
+		end = value + size - 1;
+	memcpy(buf, value, (size_t)(end - value));
+	buf[end - value] = '\0';
+	return true;
+}

@@ -1,0 +1,149 @@
+/*
+ * show page, show malloc, show slab: tables of what the allocators count.
+ */
+#include <kern/ddb.h>
+#include <kern/mapwalk.h>
+#include <vm/kmalloc.h>
+#include <vm/pmap.h>
+#include <vm/vm_phys.h>
+
+static const char *const zone_name[VM_NZONES] = {
+	[VM_ZONE_LOW] = "below 1 MB",
+	[VM_ZONE_DMA] = "below 16 MB",
+	[VM_ZONE_HIGH] = "above 16 MB",
+};
+
+static const char *const owner_name[VM_PAGE_NOWNERS] = {
+	[VM_PAGE_RESERVED] = "reserved",
+	[VM_PAGE_FREE] = "free",
+	[VM_PAGE_KMEM] = "kmem_alloc",
+	[VM_PAGE_PTP] = "page tables",
+	[VM_PAGE_ENTRY] = "map entries",
+	[VM_PAGE_USER] = "user",
+};
+
+static void
+show_zones(const struct vm_phys_stats *ps)
+{
+	char size[SIZESTR];
+
+	printf("zone              frames       free       used\n");
+	for (unsigned z = 0; z < VM_NZONES; z++)
+		printf("%-14s %9u  %9u  %9u\n", zone_name[z], ps->ps_total[z],
+		    ps->ps_free[z], ps->ps_total[z] - ps->ps_free[z]);
+	printf("\nowner             frames       size\n");
+	for (unsigned o = 0; o < VM_PAGE_NOWNERS; o++)
+		printf("%-14s %9u  %9s\n", owner_name[o], ps->ps_owner[o],
+		    size_str(size, ptoa(ps->ps_owner[o])));
+	printf("\n%llu allocations, %llu frees, %llu failures\n",
+	    (unsigned long long)ps->ps_allocs,
+	    (unsigned long long)ps->ps_frees,
+	    (unsigned long long)ps->ps_fails);
+}
+
+/* The frame at a physical address, or behind a virtual one of the kernel's. */
+static void
+show_one(vaddr_t addr)
+{
+	paddr_t pa = addr;
+	const struct vm_page *pg;
+
+	if (addr >= VM_MIN_KERNEL_ADDRESS) {
+		if (!pmap_extract(kernel_pmap, trunc_page(addr), &pa)) {
+			printf("0x%08lx: no frame behind it\n", addr);
+			return;
+		}
+		printf("0x%08lx shows ", addr);
+	}
+	pa = trunc_page(pa);
+	pg = vm_phys_page(pa);
+	if (pg == NULL) {
+		printf("frame 0x%08lx: beyond the end of memory\n", pa);
+		return;
+	}
+	printf("frame 0x%08lx: %s", pa, pg->pg_owner < VM_PAGE_NOWNERS ?
+	    owner_name[pg->pg_owner] : "owner unknown");
+	if (pg->pg_refs != 0)
+		printf(", %u reference%s", pg->pg_refs,
+		    pg->pg_refs == 1 ? "" : "s");
+	if (pg->pg_npages != 0)
+		printf(", first of %u", pg->pg_npages);
+	if (pg->pg_name != NULL)
+		printf(", for %s", pg->pg_name);
+	printf("\n");
+}
+
+void
+ddb_show_page(const struct ddb_args *da)
+{
+	struct vm_phys_stats ps;
+	vaddr_t addr;
+
+	if (da->da_argc > 0) {
+		if (ddb_addr(da->da_argv[0], &addr))
+			show_one(addr);
+		return;
+	}
+	vm_phys_stats(&ps);
+	show_zones(&ps);
+}
+
+/* " 16 32 4K": the powers of two that a type has asked for. */
+static void
+print_sizes(uint32_t sizes)
+{
+	for (unsigned k = 0; k < 32; k++) {
+		if ((sizes >> k & 1) == 0)
+			continue;
+		if (k < 10)
+			printf(" %u", 1u << k);
+		else if (k < 20)
+			printf(" %uK", 1u << (k - 10));
+		else
+			printf(" %uM", 1u << (k - 20));
+	}
+}
+
+void
+ddb_show_malloc(const struct ddb_args *da)
+{
+	const struct kmalloc_type *kt = NULL;
+	vsize_t bytes = 0;
+	unsigned long inuse = 0;
+
+	printf("type          in use      bytes  high water   requests   fails"
+	    "  sizes from\n");
+	while ((kt = kmalloc_next(kt)) != NULL) {
+		printf("%-12s %7lu %10lu  %10lu %10llu %7llu ", kt->kt_name,
+		    kt->kt_inuse, kt->kt_bytes, kt->kt_high,
+		    (unsigned long long)kt->kt_requests,
+		    (unsigned long long)kt->kt_fails);
+		print_sizes(kt->kt_sizes);
+		printf("\n");
+		inuse += kt->kt_inuse;
+		bytes += kt->kt_bytes;
+	}
+	printf("%-12s %7lu %10lu\n", "all", inuse, bytes);
+}
+
+void
+ddb_show_slab(const struct ddb_args *da)
+{
+	struct kmem_cache *kc = NULL;
+	struct kmem_cache_stats cs;
+	unsigned long pages = 0;
+
+	printf("cache           size stride  pages  objs   slabs empty  in use"
+	    "     allocs   grown\n");
+	while ((kc = kmem_cache_next(kc)) != NULL) {
+		kmem_cache_stats(kc, &cs);
+		printf("%-14.14s %5lu  %5lu  %5u %5u %7lu %5lu %7lu %10llu"
+		    " %7llu\n", cs.cs_name, (unsigned long)cs.cs_size,
+		    (unsigned long)cs.cs_stride, cs.cs_slab_pages,
+		    cs.cs_per_slab, cs.cs_slabs, cs.cs_empty_slabs,
+		    cs.cs_inuse, (unsigned long long)cs.cs_allocs,
+		    (unsigned long long)cs.cs_grown);
+		pages += cs.cs_slabs * cs.cs_slab_pages;
+	}
+	printf("%lu pages in slabs\n", pages);
+}

@@ -1,0 +1,54 @@
+/*
+ * The self-tests' own.  A test returns NULL, or in words what is wrong.
+ * Whatever it takes it gives back, on failure too where it can: the runner
+ * counts frames around each one.
+ */
+#ifndef KERN_SELFTEST_H
+#define KERN_SELFTEST_H
+
+#include <kern/kern.h>
+
+struct selftest {
+	const char	*t_name;
+	const char	*(*t_fn)(void);
+};
+
+/* In a static buffer, good until the next one. */
+const char *test_failed(const char *fmt, ...) __printflike(1, 2);
+
+/* What the boot option plant= wants broken. */
+bool	test_planted(const char *name);
+
+/*
+ * fn(arg) must panic or fault, with a message that has both words in it.
+ */
+const char *test_panics(void (*fn)(void *), void *arg, const char *word,
+	    const char *word2);
+
+/* Every structure's own check. */
+const char *test_structures(void);
+
+/* selftest_kern.c */
+const char *test_printf(void);
+const char *test_symbols(void);
+const char *test_trace(void);
+const char *test_locks(void);
+const char *test_panic(void);
+const char *test_clock(void);
+const char *test_protection(void);
+
+/* selftest_vm.c */
+const char *test_guards(void);
+const char *test_phys(void);
+const char *test_kmem_sizes(void);
+const char *test_kmem_frees(void);
+const char *test_kmem_churn(void);
+const char *test_kmem_failures(void);
+const char *test_cache(void);
+const char *test_cache_misuse(void);
+const char *test_kmalloc(void);
+const char *test_kmalloc_misuse(void);
+const char *test_slabs(void);
+const char *test_slabs_churned(void);
+
+#endif

@@ -1,0 +1,262 @@
+/*
+ * What sys/vm asks of the kernel around it (vm/vm_host.h), for one processor
+ * and no threads yet.
+ *
+ * Where nobody else runs, a lock that is taken twice would never be had and
+ * one that is let go without being held guards nothing.  So the locks here
+ * do not wait: each is a word that tells how it is held, every use is
+ * checked, and a wrong one is a panic with the lock's name.  A second reader
+ * could only be the first one again, which vm_host.h forbids.
+ *
+ * A mutex masks interrupts.  Mutexes nest and need not be left in the
+ * reverse order, so what interrupts were before is kept with the outermost
+ * one's depth, not in each lock: they come back when the last one is left.
+ *
+ * All that are held stand in held[], in the order they were taken: a panic
+ * prints them, and one that is caught lets them go.
+ */
+#include <kern/kern.h>
+#include <kern/locks.h>
+#include <kern/md.h>
+#include <vm/vm_host.h>
+
+/*
+ * vm.h's order has 5 levels; an interrupt may come while the two that leave
+ * interrupts on are held, and take its own.  16 is twice that.
+ */
+#define MAXHELD		16
+
+enum how { FREE, READ, WRITE, MUTEX };
+static const char *const how_name[] = { "free", "read", "write", "mutex" };
+
+static struct held {
+	void	  **h_word;
+	const char *h_name;
+} held[MAXHELD];
+static unsigned nheld;
+
+static unsigned mtx_depth;	/* mutexes held */
+static uintptr_t mtx_intr;	/* interrupts before the outermost */
+
+static bool bypass;
+
+static enum how
+how_held(void *const *word)
+{
+	return (enum how)(uintptr_t)*word;
+}
+
+static void
+lock_init(void **word, const char **namep, const char *name)
+{
+	KASSERT(name != NULL);
+	*namep = name;
+	*word = (void *)FREE;
+}
+
+static void
+lock_enter(const char *func, void **word, const char *name, enum how how)
+{
+	uintptr_t intr;
+
+	if (bypass)
+		return;
+	intr = md_intr_disable();
+	if (name == NULL)
+		panic("%s: lock %p was never initialized", func,
+		    (void *)word);
+	if (how_held(word) != FREE)
+		panic("%s: lock \"%s\" is held already (%s)", func, name,
+		    how_name[how_held(word)]);
+	if (how != MUTEX && md_in_intr())
+		panic("%s: lock \"%s\" is not for interrupts", func, name);
+	if (nheld == MAXHELD)
+		panic("%s: lock \"%s\": %u locks are held", func, name, nheld);
+	*word = (void *)how;
+	held[nheld++] = (struct held){ word, name };
+	if (how != MUTEX)
+		md_intr_restore(intr);
+	else if (mtx_depth++ == 0)
+		mtx_intr = intr;
+}
+
+/* Strike the i-th out of held[]. */
+static void
+held_remove(unsigned i)
+{
+	for (nheld--; i < nheld; i++)
+		held[i] = held[i + 1];
+}
+
+static void
+lock_exit(const char *func, void **word, const char *name, enum how how)
+{
+	uintptr_t intr;
+	unsigned i;
+
+	if (bypass)
+		return;
+	intr = md_intr_disable();
+	if (how_held(word) != how)
+		panic("%s: lock \"%s\" is not held so (%s)", func,
+		    name == NULL ? "?" : name, how_held(word) > MUTEX ?
+		    "garbage" : how_name[how_held(word)]);
+	for (i = nheld; i > 0 && held[i - 1].h_word != word; i--)
+		continue;
+	if (i == 0)
+		panic("%s: lock \"%s\" at %p moved while it was held", func,
+		    name, (void *)word);
+	held_remove(i - 1);
+	*word = (void *)FREE;
+	if (how != MUTEX || --mtx_depth == 0)
+		md_intr_restore(how == MUTEX ? mtx_intr : intr);
+}
+
+unsigned
+locks_mark(void)
+{
+	return nheld;
+}
+
+void
+locks_unwind(unsigned mark)
+{
+	bool was = locks_bypass(false);
+
+	while (nheld > mark) {
+		struct held *h = &held[nheld - 1];
+
+		lock_exit(__func__, h->h_word, h->h_name,
+		    how_held(h->h_word));
+	}
+	locks_bypass(was);
+}
+
+bool
+locks_bypass(bool on)
+{
+	bool was = bypass;
+
+	bypass = on;
+	return was;
+}
+
+void
+locks_print(void)
+{
+	for (unsigned i = 0; i < nheld; i++)
+		printf("lock held: \"%s\" (%s)\n", held[i].h_name,
+		    how_name[how_held(held[i].h_word)]);
+}
+
+void
+vm_rw_init(struct vm_rwlock *rw, const char *name)
+{
+	lock_init(&rw->rw_word[0], &rw->rw_name, name);
+}
+
+void
+vm_rw_enter_read(struct vm_rwlock *rw)
+{
+	lock_enter(__func__, &rw->rw_word[0], rw->rw_name, READ);
+}
+
+void
+vm_rw_exit_read(struct vm_rwlock *rw)
+{
+	lock_exit(__func__, &rw->rw_word[0], rw->rw_name, READ);
+}
+
+void
+vm_rw_enter_write(struct vm_rwlock *rw)
+{
+	lock_enter(__func__, &rw->rw_word[0], rw->rw_name, WRITE);
+}
+
+void
+vm_rw_exit_write(struct vm_rwlock *rw)
+{
+	lock_exit(__func__, &rw->rw_word[0], rw->rw_name, WRITE);
+}
+
+bool
+vm_rw_held(const struct vm_rwlock *rw)
+{
+	return bypass || how_held(&rw->rw_word[0]) != FREE;
+}
+
+bool
+vm_rw_held_write(const struct vm_rwlock *rw)
+{
+	return bypass || how_held(&rw->rw_word[0]) == WRITE;
+}
+
+void
+vm_mtx_init(struct vm_mtx *m, const char *name)
+{
+	lock_init(&m->mtx_word[0], &m->mtx_name, name);
+}
+
+void
+vm_mtx_enter(struct vm_mtx *m)
+{
+	lock_enter(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
+}
+
+void
+vm_mtx_exit(struct vm_mtx *m)
+{
+	lock_exit(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
+}
+
+bool
+vm_mtx_held(const struct vm_mtx *m)
+{
+	return bypass || how_held(&m->mtx_word[0]) == MUTEX;
+}
+
+/* One thread: while it slept nobody would be there to wake it. */
+bool
+vm_host_sleep(const void *chan)
+{
+	return false;
+}
+
+void
+vm_host_wakeup(const void *chan)
+{
+}
+
+bool
+vm_host_intr(void)
+{
+	return md_in_intr();
+}
+
+unsigned long
+vm_host_ticks(void)
+{
+	return md_ticks();
+}
+
+void
+vm_host_log(const char *fmt, ...)
+{
+	size_t n = strlen(fmt);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	if (n == 0 || fmt[n - 1] != '\n')
+		printf("\n");
+}
+
+void
+vm_host_panic(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vpanic(fmt, ap);
+}
