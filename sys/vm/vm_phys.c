@@ -274,6 +274,8 @@ free_fault_locked(pfn_t pfn)
 		return "free already";
 	if (pg->pg_owner == VM_PAGE_RESERVED)
 		return "reserved";
+	if (pg->pg_refs == 0)
+		return "without a reference";
 	return pg->pg_refs == 1 ? NULL : "still referenced";
 }
 

@@ -1,0 +1,626 @@
+/*
+ * Physical pages, through vm_phys.h alone, against an array that says for
+ * each frame who owns it.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libkern/bitmap.h>
+#include <libkern/errno.h>
+#include <libkern/libkern.h>
+#include <vm/vm_phys.h>
+
+#include "host.h"
+#include "must.h"
+
+#define LOW_END		256u	/* 1 MiB */
+#define DMA_END		4096u	/* 16 MiB */
+#define MODEL_MAX	6000u
+
+static uint8_t model[MODEL_MAX];	/* enum vm_page_owner */
+static pfn_t npfn;
+static void *mem;
+
+/* A machine of n frames, all reserved. */
+static void
+make(pfn_t n)
+{
+	size_t size = vm_phys_size(n);
+
+	free(mem);
+	mem = malloc(size + 1);
+	ck_assert(mem != NULL);
+	memset(mem, 0xA5, size);
+	vm_phys_init(mem, n);
+	npfn = n;
+	memset(model, VM_PAGE_RESERVED, sizeof(model));
+}
+
+static void
+add(pfn_t start, pfn_t end)
+{
+	vm_phys_add(start, end);
+	for (; start < end && start < npfn; start++)
+		model[start] = VM_PAGE_FREE;
+}
+
+static pfn_t
+alloc(void)
+{
+	paddr_t pa;
+
+	return vm_phys_alloc(VM_PAGE_KMEM, &pa) == 0 ? (pfn_t)atop(pa) :
+	    PFN_MAX;
+}
+
+/* Everything that can be seen is as the model has it. */
+static void
+same(void)
+{
+	struct vm_phys_stats st, want;
+	pfn_t i;
+	unsigned z;
+
+	memset(&want, 0, sizeof(want));
+	for (i = 0; i < npfn; i++) {
+		const struct vm_page *pg = vm_phys_page(ptoa(i));
+
+		z = i < LOW_END ? VM_ZONE_LOW :
+		    i < DMA_END ? VM_ZONE_DMA : VM_ZONE_HIGH;
+		must(pg->pg_owner == model[i]);
+		want.ps_owner[model[i]]++;
+		want.ps_total[z] += model[i] != VM_PAGE_RESERVED;
+		want.ps_free[z] += model[i] == VM_PAGE_FREE;
+	}
+	vm_phys_stats(&st);
+	must(memcmp(st.ps_owner, want.ps_owner, sizeof(st.ps_owner)) == 0);
+	must(memcmp(st.ps_total, want.ps_total, sizeof(st.ps_total)) == 0);
+	must(memcmp(st.ps_free, want.ps_free, sizeof(st.ps_free)) == 0);
+	must(vm_phys_nfree() == want.ps_owner[VM_PAGE_FREE]);
+	must(vm_phys_check() == NULL);
+	must(host_locks()->hl_held == 0);
+}
+
+/*
+ * The model's answers.
+ */
+static pfn_t
+slow_alloc(void)
+{
+	static const pfn_t zone[][2] = {
+		{ DMA_END, MODEL_MAX }, { LOW_END, DMA_END }, { 0, LOW_END },
+	};
+	unsigned z;
+	pfn_t i;
+
+	for (z = 0; z < nitems(zone); z++)
+		for (i = zone[z][0]; i < zone[z][1] && i < npfn; i++)
+			if (model[i] == VM_PAGE_FREE)
+				return i;
+	return PFN_MAX;
+}
+
+static pfn_t
+slow_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi)
+{
+	pfn_t s, i;
+
+	for (s = lo; (uint64_t)s + n <= hi && s + n <= npfn; s++) {
+		if (s % align != 0)
+			continue;
+		if (boundary != 0 && s / boundary != (s + n - 1) / boundary)
+			continue;
+		for (i = s; i < s + n && model[i] == VM_PAGE_FREE; i++)
+			;
+		if (i == s + n)
+			return s;
+	}
+	return PFN_MAX;
+}
+
+/*
+ * Calls that panic.
+ */
+struct call {
+	enum { FREE, FREE_RUN, ADD, INIT } c_what;
+	paddr_t	c_pa;
+	pfn_t	c_n, c_end;
+	void	*c_mem;
+};
+
+static void
+call(void *arg)
+{
+	struct call *c = arg;
+
+	switch (c->c_what) {
+	case FREE:
+		vm_phys_free(c->c_pa);
+		break;
+	case FREE_RUN:
+		vm_phys_free_run(c->c_pa, c->c_n);
+		break;
+	case ADD:
+		vm_phys_add(c->c_n, c->c_end);
+		break;
+	case INIT:
+		vm_phys_init(c->c_mem, c->c_n);
+		break;
+	}
+}
+
+/* It panics, with all the words, holding nothing, and nothing changed. */
+static void
+must_panic(struct call c, const char *w1, const char *w2, const char *w3)
+{
+	struct vm_phys_stats before, after;
+	unsigned locks = 99;
+	const char *said;
+
+	vm_phys_stats(&before);
+	said = host_panic_of(call, &c, &locks);
+	if (said == NULL)
+		ck_abort_msg("no panic, where \"%s\" was to be", w1);
+	if (strstr(said, w1) == NULL || strstr(said, w2) == NULL ||
+	    strstr(said, w3) == NULL)
+		ck_abort_msg("\"%s\" lacks \"%s\", \"%s\" or \"%s\"", said,
+		    w1, w2, w3);
+	must(locks == 0);
+	vm_phys_stats(&after);
+	must(memcmp(&before, &after, sizeof(before)) == 0);
+	must(vm_phys_check() == NULL);
+}
+
+START_TEST(nothing_at_all)
+{
+	paddr_t pa = 0x1234;
+
+	ck_assert(vm_phys_page(0) == NULL);	/* before vm_phys_init */
+	make(0);
+	add(0, 0);
+	add(0, PFN_MAX);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), ENOMEM);
+	ck_assert_int_eq(vm_phys_alloc_run(1, 1, 0, 0, PFN_MAX, VM_PAGE_KMEM,
+	    &pa), ENOMEM);
+	ck_assert_uint_eq(pa, 0x1234);
+	ck_assert(vm_phys_page(0) == NULL);
+	same();
+}
+END_TEST
+
+START_TEST(zones_in_order)
+{
+	pfn_t i;
+
+	make(MODEL_MAX);
+	add(1, 160);
+	add(LOW_END, MODEL_MAX);
+	for (i = DMA_END; i < MODEL_MAX; i++)
+		must(alloc() == i);
+	for (i = LOW_END; i < DMA_END; i++)
+		must(alloc() == i);
+	/* One given back above is preferred to all below. */
+	vm_phys_free(ptoa(5000));
+	vm_phys_free(ptoa(300));
+	ck_assert_uint_eq(alloc(), 5000);
+	ck_assert_uint_eq(alloc(), 300);
+	for (i = 1; i < 160; i++)
+		must(alloc() == i);
+	ck_assert_uint_eq(alloc(), PFN_MAX);
+	for (i = 0; i < MODEL_MAX; i++)
+		if (i != 0 && (i < 160 || i >= LOW_END))
+			model[i] = VM_PAGE_KMEM;
+	same();
+}
+END_TEST
+
+/* Machines that end inside a zone, or between two. */
+START_TEST(small_machines)
+{
+	static const pfn_t sizes[] = { 1, 2, 31, 33, 255, 256, 257, 1024,
+	    4095, 4096, 4097 };
+	pfn_t i, n = sizes[_i];
+
+	make(n);
+	add(0, n + 10);
+	same();
+	for (i = 0; i < n; i++) {
+		pfn_t want = slow_alloc();
+
+		must(alloc() == want);
+		model[want] = VM_PAGE_KMEM;
+	}
+	ck_assert_uint_eq(alloc(), PFN_MAX);
+	same();
+	vm_phys_free_run(0, n);
+	memset(model, VM_PAGE_FREE, n);
+	same();
+}
+END_TEST
+
+/* All of 4 GiB, to the last frame. */
+START_TEST(four_gigabytes)
+{
+	struct vm_phys_stats st;
+	paddr_t pa;
+	pfn_t i;
+
+	ck_assert_uint_eq(vm_phys_size(PFN_MAX), roundup2(135300u, 8u) +
+	    PFN_MAX * sizeof(struct vm_page));
+	make(PFN_MAX);
+	vm_phys_add(0, PFN_MAX);
+	for (i = 0; i < PFN_MAX; i++)
+		must(vm_phys_alloc(VM_PAGE_USER, &pa) == 0);
+	ck_assert_uint_eq(alloc(), PFN_MAX);
+	vm_phys_stats(&st);
+	ck_assert_uint_eq(st.ps_owner[VM_PAGE_USER], PFN_MAX);
+	ck_assert_uint_eq(st.ps_allocs, PFN_MAX);
+	ck_assert_uint_eq(st.ps_fails, 1);
+	vm_phys_free(0xFFFFF000UL);
+	ck_assert_uint_eq(alloc(), PFN_MAX - 1);
+	vm_phys_free_run(0xFFF00000UL, 256);
+	ck_assert_int_eq(vm_phys_alloc_run(256, 256, 256, 0, PFN_MAX,
+	    VM_PAGE_KMEM, &pa), 0);
+	ck_assert_uint_eq(pa, 0xFFF00000UL);
+	ck_assert(vm_phys_page(pa) != NULL);
+	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFF00000UL,
+	    .c_n = 257 }, "vm_phys_free_run: ", "0xfff00000", "257 frames");
+	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFFFF000UL,
+	    .c_n = UINT32_MAX }, "vm_phys_free_run: ", "0xfffff000",
+	    "no such range");
+	ck_assert(vm_phys_check() == NULL);
+}
+END_TEST
+
+START_TEST(runs)
+{
+	paddr_t pa = 0x77;
+	const enum vm_page_owner who = VM_PAGE_PTP;
+	pfn_t i;
+
+	make(MODEL_MAX);
+	add(10, 20);
+	add(30, 64);
+	add(300, 6000);
+#define RUN(n, a, b, lo, hi) vm_phys_alloc_run(n, a, b, lo, hi, who, &pa)
+	ck_assert_int_eq(RUN(0, 1, 0, 0, 6000), EINVAL);
+	ck_assert_int_eq(RUN(1, 0, 0, 0, 6000), EINVAL);
+	ck_assert_int_eq(RUN(1, 3, 0, 0, 6000), EINVAL);
+	ck_assert_int_eq(RUN(1, 1, 3, 0, 6000), EINVAL);
+	ck_assert_int_eq(RUN(5, 1, 4, 0, 6000), EINVAL);
+	ck_assert_int_eq(RUN(1, 1, 0, 20, 30), ENOMEM);
+	ck_assert_int_eq(RUN(1, 1, 0, 30, 30), ENOMEM);
+	ck_assert_int_eq(RUN(1, 1, 0, 40, 30), ENOMEM);
+	ck_assert_int_eq(RUN(1, 1, 0, 6000, PFN_MAX), ENOMEM);
+	ck_assert_int_eq(RUN(UINT32_MAX, 1, 0, 0, UINT32_MAX), ENOMEM);
+	ck_assert_int_eq(RUN(1, 1u << 31, 0, 1, UINT32_MAX), ENOMEM);
+	ck_assert_int_eq(RUN(33, 32, 0, 0, 64), ENOMEM);
+	ck_assert_uint_eq(pa, 0x77);
+	same();
+	/* [10, 20) has no 8 that begin at 8k; [30, 64) has from 32. */
+	ck_assert_int_eq(RUN(8, 8, 0, 0, 6000), 0);
+	ck_assert_uint_eq(pa, ptoa(32));
+	/* 10 cross 16 in [10, 20), and 64 from 55 on; [40, 64) has 48. */
+	ck_assert_int_eq(RUN(10, 1, 16, 0, 6000), 0);
+	ck_assert_uint_eq(pa, ptoa(48));
+	ck_assert_uint_eq(vm_phys_page(pa)->pg_npages, 10);
+	for (i = 0; i < 8; i++)
+		model[32 + i] = who;
+	for (i = 0; i < 10; i++)
+		model[48 + i] = who;
+	same();
+	/* Given back in pieces, as single frames and as a run. */
+	for (i = 0; i < 8; i++) {
+		vm_phys_free(ptoa(32 + i));
+		model[32 + i] = VM_PAGE_FREE;
+	}
+	vm_phys_free_run(ptoa(50), 8);
+	memset(&model[50], VM_PAGE_FREE, 8);
+	same();
+	/* A given frame. */
+	ck_assert_int_eq(RUN(1, 1, 0, 50, 51), 0);
+	ck_assert_uint_eq(pa, ptoa(50));
+	ck_assert_int_eq(RUN(1, 1, 0, 50, 51), ENOMEM);
+}
+END_TEST
+
+START_TEST(misuse)
+{
+	struct call once;
+	const char *said;
+	paddr_t pa, run;
+
+	make(MODEL_MAX);
+	add(4100, 5000);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	ck_assert_uint_eq(pa, 0x1004000);
+	vm_phys_page(pa)->pg_name = "somebody";
+	vm_phys_page(pa)->pg_refs = 2;
+	must_panic((struct call){ .c_what = FREE, .c_pa = pa },
+	    "vm_phys_free: pa 0x1004000, 1 frames: pfn 0x1004 is still "
+	    "referenced", "owner kmem", "2 references, name somebody");
+	vm_phys_page(pa)->pg_refs = 0;
+	once = (struct call){ .c_what = FREE, .c_pa = pa };
+	said = host_panic_of(call, &once, NULL);
+	ck_assert(said != NULL);
+	ck_assert(strstr(said, "is without a reference") != NULL);
+	vm_phys_page(pa)->pg_refs = 1;
+	must_panic((struct call){ .c_what = FREE, .c_pa = pa + 1 },
+	    "vm_phys_free: ", "0x1004001, 1 frames", "no such range");
+	vm_phys_free(pa);
+	ck_assert(vm_phys_page(pa)->pg_name == NULL);
+	must_panic((struct call){ .c_what = FREE, .c_pa = pa },
+	    "vm_phys_free: ", "0x1004000", "is free already (owner free");
+	must_panic((struct call){ .c_what = FREE, .c_pa = 0x1000 },
+	    "vm_phys_free: ", "0x1000", "is reserved");
+	must_panic((struct call){ .c_what = FREE, .c_pa = ptoa(MODEL_MAX) },
+	    "vm_phys_free: ", "0x1770000", "is absent");
+	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = pa, .c_n = 0 },
+	    "vm_phys_free_run: ", "0x1004000, 0 frames", "no such range");
+	if (sizeof(paddr_t) > 4)
+		must_panic((struct call){ .c_what = FREE,
+		    .c_pa = (paddr_t)0xFFFFFFFF + 1 }, "vm_phys_free: ",
+		    "0x100000000", "no such range");
+
+	/* A run with one bad frame anywhere in it is not freed at all. */
+	ck_assert_int_eq(vm_phys_alloc_run(8, 1, 0, 0, PFN_MAX, VM_PAGE_KMEM,
+	    &run), 0);
+	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = run,
+	    .c_n = 9 }, "vm_phys_free_run: ", "0x1004000, 9 frames",
+	    "pfn 0x100c is free already");
+	must_panic((struct call){ .c_what = FREE_RUN,
+	    .c_pa = run - PAGE_SIZE, .c_n = 9 }, "vm_phys_free_run: ",
+	    "0x1003000, 9 frames", "pfn 0x1003 is reserved");
+	vm_phys_free(run + 3 * PAGE_SIZE);
+	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = run,
+	    .c_n = 8 }, "vm_phys_free_run: ", "0x1004000, 8 frames",
+	    "pfn 0x1007 is free already");
+
+	/* Handing over. */
+	must_panic((struct call){ .c_what = ADD, .c_n = 4000, .c_end = 4200 },
+	    "vm_phys_add: start pfn 0xfa0, end pfn 0x1068",
+	    "pfn 0x1004 was added before", "(kmem)");
+	must_panic((struct call){ .c_what = ADD, .c_n = 4990, .c_end = 6000 },
+	    "vm_phys_add: ", "pfn 0x137e was added before", "(free)");
+	must_panic((struct call){ .c_what = ADD, .c_n = 7, .c_end = 6 },
+	    "vm_phys_add: ", "0x7", "0x6");
+	must_panic((struct call){ .c_what = INIT, .c_mem = mem,
+	    .c_n = PFN_MAX + 1 }, "vm_phys_init: ", "npfn 1048577", "mem ");
+	must_panic((struct call){ .c_what = INIT, .c_mem = (char *)mem + 4,
+	    .c_n = 10 }, "vm_phys_init: ", "npfn 10", "mem ");
+}
+END_TEST
+
+static void
+alloc_for_nobody(void *owner)
+{
+	paddr_t pa;
+
+	vm_phys_alloc((enum vm_page_owner)(uintptr_t)owner, &pa);
+}
+
+static void
+run_for_nobody(void *owner)
+{
+	paddr_t pa;
+
+	vm_phys_alloc_run(1, 1, 0, 0, PFN_MAX,
+	    (enum vm_page_owner)(uintptr_t)owner, &pa);
+}
+
+START_TEST(owners)
+{
+	static const uintptr_t none[] = { VM_PAGE_RESERVED, VM_PAGE_FREE,
+	    VM_PAGE_NOWNERS, 1000 };
+	unsigned i, locks;
+	paddr_t pa;
+
+	make(MODEL_MAX);
+	add(0, MODEL_MAX);
+	for (i = 0; i < nitems(none); i++) {
+		ck_assert(host_panic_of(alloc_for_nobody, (void *)none[i],
+		    &locks) != NULL && locks == 0);
+		ck_assert(host_panic_of(run_for_nobody, (void *)none[i],
+		    &locks) != NULL && locks == 0);
+	}
+	same();
+	for (i = VM_PAGE_KMEM; i < VM_PAGE_NOWNERS; i++) {
+		ck_assert_int_eq(vm_phys_alloc((enum vm_page_owner)i, &pa),
+		    0);
+		ck_assert_uint_eq(vm_phys_page(pa)->pg_owner, i);
+		ck_assert_uint_eq(vm_phys_page(pa)->pg_refs, 1);
+		ck_assert_uint_eq(vm_phys_page(pa)->pg_npages, 1);
+		model[atop(pa)] = (uint8_t)i;
+	}
+	same();
+}
+END_TEST
+
+/* Each thing that vm_phys_check promises to see. */
+START_TEST(check_sees_faults)
+{
+	struct vm_page *pg, *none, was;
+	uint32_t *bits;
+	paddr_t pa;
+
+	make(MODEL_MAX);
+	add(LOW_END, MODEL_MAX);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	bits = (uint32_t *)mem;
+	pg = vm_phys_page(pa);
+	none = vm_phys_page(ptoa(LOW_END));
+#define SEEN(undo, what) do { \
+		const char *why = vm_phys_check(); \
+		ck_assert(why != NULL && strstr(why, what) != NULL); \
+		undo; \
+		ck_assert(vm_phys_check() == NULL); \
+	} while (0)
+	was = *pg;
+	pg->pg_owner = VM_PAGE_FREE;
+	SEEN(*pg = was, "P1");
+	pg->pg_owner = VM_PAGE_NOWNERS;
+	SEEN(*pg = was, "owner");
+	pg->pg_owner = VM_PAGE_USER;
+	SEEN(*pg = was, "P3");
+	pg->pg_refs = 0;
+	SEEN(*pg = was, "P2");
+	none->pg_refs = 1;
+	SEEN(none->pg_refs = 0, "P2");
+	none->pg_npages = 1;
+	SEEN(none->pg_npages = 0, "P2");
+	none->pg_flags = 1;
+	SEEN(none->pg_flags = 0, "P2");
+	none->pg_name = "x";
+	SEEN(none->pg_name = NULL, "P2");
+	none->pg_owner = VM_PAGE_RESERVED;
+	SEEN(none->pg_owner = VM_PAGE_FREE, "P1");
+	bits[atop(pa) / 32] |= 1u << (atop(pa) % 32);
+	SEEN(bits[atop(pa) / 32] &= ~(1u << (atop(pa) % 32)), "P1");
+	bits[0] |= 1;
+	SEEN(bits[0] &= ~1u, "summary");
+	/* Two frames that swap zones: the owners still add up. */
+	was = *none;
+	*none = *pg;
+	*pg = was;
+	bits[atop(pa) / 32] |= 1u << (atop(pa) % 32);
+	bits[LOW_END / 32] &= ~(1u << (LOW_END % 32));
+	SEEN((*pg = *none, *none = was,
+	    bits[atop(pa) / 32] &= ~(1u << (atop(pa) % 32)),
+	    bits[LOW_END / 32] |= 1u << (LOW_END % 32)), "P4");
+}
+END_TEST
+
+static void
+random_add(uint64_t *rnd)
+{
+	pfn_t lo = k_random(rnd) % (npfn + 50), hi, i;
+	struct call c;
+
+	hi = lo + k_random(rnd) % 200;
+	c = (struct call){ .c_what = ADD, .c_n = lo, .c_end = hi };
+	for (i = lo; i < hi && i < npfn; i++)
+		if (model[i] != VM_PAGE_RESERVED) {
+			must_panic(c, "vm_phys_add: ", "was added before",
+			    "pfn");
+			return;
+		}
+	add(lo, hi);
+}
+
+static void
+random_alloc(uint64_t *rnd)
+{
+	enum vm_page_owner who = VM_PAGE_KMEM +
+	    k_random(rnd) % (VM_PAGE_NOWNERS - VM_PAGE_KMEM);
+	pfn_t want = slow_alloc();
+	paddr_t pa;
+	int error = vm_phys_alloc(who, &pa);
+
+	must(error == (want == PFN_MAX ? ENOMEM : 0));
+	if (error != 0)
+		return;
+	must(pa == ptoa(want));
+	model[want] = (uint8_t)who;
+}
+
+static void
+random_run(uint64_t *rnd)
+{
+	pfn_t n = 1 + k_random(rnd) % 80, align, boundary, lo, hi, want;
+	paddr_t pa;
+	int error;
+
+	align = 1u << (k_random(rnd) % 2 ? 0 : k_random(rnd) % 9);
+	boundary = k_random(rnd) % 2 ? 0 : 1u << (k_random(rnd) % 9);
+	lo = k_random(rnd) % 2 ? 0 : k_random(rnd) % npfn;
+	hi = k_random(rnd) % 2 ? PFN_MAX : lo + k_random(rnd) % 300;
+	error = vm_phys_alloc_run(n, align, boundary, lo, hi, VM_PAGE_USER,
+	    &pa);
+	if (boundary != 0 && n > boundary) {
+		must(error == EINVAL);
+		return;
+	}
+	want = slow_run(n, align, boundary, lo, hi);
+	must(error == (want == PFN_MAX ? ENOMEM : 0));
+	if (error != 0)
+		return;
+	must(pa == ptoa(want));
+	must(vm_phys_page(pa)->pg_npages == n);
+	memset(&model[want], VM_PAGE_USER, n);
+}
+
+static void
+random_free(uint64_t *rnd)
+{
+	pfn_t lo = k_random(rnd) % (npfn + 5), n, i;
+	struct call c;
+
+	n = k_random(rnd) % 2 ? 1 : 1 + k_random(rnd) % 40;
+	c = (struct call){ .c_what = n == 1 ? FREE : FREE_RUN,
+	    .c_pa = ptoa(lo), .c_n = n };
+	for (i = lo; i < lo + n; i++)
+		if (i >= npfn || model[i] <= VM_PAGE_FREE) {
+			must_panic(c, i >= npfn ? "absent" :
+			    model[i] == VM_PAGE_FREE ? "free already" :
+			    "reserved", "vm_phys_free", "pfn");
+			return;
+		}
+	call(&c);
+	memset(&model[lo], VM_PAGE_FREE, n);
+}
+
+START_TEST(random_operations)
+{
+	static const pfn_t sizes[] = { 40, 700, 4096, MODEL_MAX };
+	uint64_t rnd = 0xF4A3E000u + (unsigned)_i;
+	unsigned i;
+
+	make(sizes[_i % 4]);
+	for (i = 0; i < 12000; i++) {
+		switch (k_random(&rnd) % 8) {
+		case 0:
+			random_add(&rnd);
+			break;
+		case 1: case 2: case 3:
+			random_alloc(&rnd);
+			break;
+		case 4:
+			random_run(&rnd);
+			break;
+		default:
+			random_free(&rnd);
+		}
+		if (npfn < 1000 || i % 16 == 0)
+			same();
+	}
+	same();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("vm_phys");
+	TCase *tc = tcase_create("vm_phys");
+	SRunner *sr;
+	int failed;
+
+	suite_add_tcase(s, tc);
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, nothing_at_all);
+	tcase_add_test(tc, zones_in_order);
+	tcase_add_loop_test(tc, small_machines, 0, 11);
+	tcase_add_test(tc, four_gigabytes);
+	tcase_add_test(tc, runs);
+	tcase_add_test(tc, misuse);
+	tcase_add_test(tc, owners);
+	tcase_add_test(tc, check_sees_faults);
+	tcase_add_loop_test(tc, random_operations, 0, 8);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
