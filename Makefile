@@ -1,12 +1,28 @@
-# Holm.  `make help` says what there is.
+# Holm.  conf/files lists what the kernel is made of, conf/packages what this
+# needs of Debian.  Everything made lies in build/.
 #
-# conf/files lists what the kernel is made of; conf/packages what this needs
-# of Debian.  Everything made lies in build/.
+#? make run		boot in Bochs; this terminal gets the prompt (db> )
+#? make run EMU=qemu	the same in QEMU
+#? make run DISPLAY_LIB=x	the same with Bochs's window, where DISPLAY is set
+#? make test		all tests; the last line is "N passed, N failed"
+#? make			build/holm.elf and build/holm.iso
+#? make gdb		QEMU stopped at reset, gdb attached (GDBFLAGS=...)
+#? make bochs-debug	Bochs's own debugger, with Holm's symbols
+#? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
+#?			program of your own (test/host/host.h)
+#? make setup		install the Debian packages of conf/packages
+#? make clean		remove build/
+#?
+#? Variables: MEM=64 (megabytes), CPU=core2_penryn_t9600 (Bochs) or max (QEMU),
+#? CMDLINE="..." (the kernel's: selftest halt ...), V=1 (show commands),
+#? OPTIONS=-D... (to the compiler, after make clean).
+#? run, test, gdb and bochs-debug install missing packages by themselves.
 
-MEM	= 64
-CPU	= core2_penryn_t9600
+export MEM = 64
+export CPU =
+export DISPLAY_LIB = rfb
+export GDBFLAGS
 EMU	= bochs
-DISPLAY_LIB = rfb
 CMDLINE	=
 OPTIONS	=
 
@@ -34,7 +50,8 @@ HFLAGS	= $(CSTD) -fno-omit-frame-pointer -Isys -Itest/host/include -Itest/host
 V	=
 say	= @$(if $(V),set -x;,echo "$(1) $@";)
 
-.PHONY: all elf iso libvm run test gdb bochs-debug help clean setup needed
+.PHONY: all elf iso libvm tests run test gdb bochs-debug help clean setup \
+	needed force
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -85,8 +102,13 @@ $(B)/holm.elf: $(KOBJ) conf/kernel.ld conf/ksyms.awk conf/files
 	mv $$k.elf $@
 
 # GRUB loads every section, so the line numbers stay at home.
-$(B)/holm.iso: $(B)/holm.elf conf/grub.cfg conf/mkiso
+# Made anew when the command line is another one.
+$(B)/holm.iso: $(B)/holm.elf conf/grub.cfg conf/mkiso $(B)/cmdline
 	$(call say,iso) conf/mkiso $(B)/holm.elf $@ '$(CMDLINE)'
+
+$(B)/cmdline: force
+	@mkdir -p $(@D)
+	@echo '$(CMDLINE)' | cmp -s - $@ || echo '$(CMDLINE)' >$@
 
 #
 # The host test machine: sys/vm and sys/libkern as they are, over
@@ -109,6 +131,54 @@ $(B)/$(1)/libvm.a: $(patsubst %,$(B)/$(1)/%.o,$(HSRC))
 	$$(call say,ar) rm -f $$@; ar rcs $$@ $$^
 endef
 $(foreach m,host64 san64 tsan64 host32,$(eval $(call host_machine,$(m))))
+
+#
+# Host tests: each test/test_*.c is one Check program, linked with what the
+# other files of test/ have in common.
+#
+TESTS	:= $(patsubst test/%.c,%,$(sort $(wildcard test/test_*.c)))
+TESTLIB	:= $(filter-out test/test_%,$(sort $(wildcard test/*.c)))
+
+LIBS_san64  = -lcheck -lsubunit -lm -lrt -lpthread
+LIBS_tsan64 = $(LIBS_san64)
+LIBS_host64 = $(LIBS_san64)
+LIBS_host32 = -static -L$(B)/check32/lib $(LIBS_san64)
+
+$(B)/host32/test/test_%.o: CC_host32 += -I$(B)/check32/include
+
+define host_tests
+$(B)/$(1)/test_%: $(B)/$(1)/test/test_%.c.o $(B)/$(1)/test.a $(B)/$(1)/libvm.a
+	$$(call say,link) $$(CC_$(1)) -o $$@ $$^ $$(LIBS_$(1))
+$(B)/$(1)/test.a: $(patsubst %,$(B)/$(1)/%.o,$(TESTLIB))
+	$$(call say,ar) rm -f $$@; ar rcs $$@ $$^
+endef
+$(foreach m,host64 san64 tsan64 host32,$(eval $(call host_tests,$(m))))
+
+tests: $(foreach m,san64 host32,$(TESTS:%=$(B)/$(m)/%))
+
+#
+# For people.
+#
+needed:
+	@conf/setup -n
+setup:
+	@conf/setup
+
+# What needs packages gets them first; the rest is built by a second make.
+run: setup
+	@$(MAKE) --no-print-directory iso
+	@conf/run $(EMU) $(B)/holm.iso $(B)/serial.log
+
+gdb bochs-debug: setup
+	@$(MAKE) --no-print-directory iso
+	@conf/debug $(@:-debug=) $(B)/holm.elf $(B)/holm.iso $(B)
+
+test: setup
+	@conf/check32 $(B)/check32
+	@test/run $(B)
+
+help:
+	@sed -n 's/^#? \{0,1\}//p' Makefile
 
 clean:
 	rm -rf $(B)
