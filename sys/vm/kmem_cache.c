@@ -20,7 +20,8 @@
  *    Pages come from kernel_map and go back there (kmem_pages.c).  A cache
  *    keeps KMEM_EMPTY_KEEP empty slabs, so that one object allocated and
  *    freed at a slab's edge does not make and destroy a slab each time; what
- *    is above goes back at once, the rest when somebody reaps.
+ *    is above goes back at once, the rest when somebody reaps, and when
+ *    kmem_alloc runs short (vm_kmem.h, struct kmem_reclaimer).
  *
  * 3. Invariants, which kmem_cache_check() walks.
  *    (a) each slab is on the list that its number of objects out says
@@ -54,6 +55,8 @@
  * 8. What it does not do yet: magazines would sit in kmem_cache_alloc_tagged
  *    and kmem_cache_free before the lock, a working set in trim_locked.
  */
+#include <limits.h>
+
 #include <libkern/errno.h>
 #include <vm/kmem_cache_impl.h>
 
@@ -63,7 +66,7 @@
 static struct {
 	struct vm_mtx	  lock;
 	struct kmem_link  caches;	/* all of them, oldest first */
-	bool		  reaping;	/* somebody is in kmem_cache_reap_all */
+	struct kmem_reclaimer reclaimer;
 	struct kmem_cache cache;	/* of struct kmem_cache */
 	struct kmem_cache header;	/* of struct kmem_slab, off the slab */
 } kmem;
@@ -146,26 +149,6 @@ kmem_cache_init(struct kmem_cache *kc, const struct kmem_cache_args *ca,
 	kmem_link_insert(kmem.caches.kl_prev, &kc->kc_all);
 	vm_mtx_exit(&kmem.lock);
 	return true;
-}
-
-void
-kmem_cache_bootstrap(void)
-{
-	const struct kmem_cache_args cache = {
-		.ca_name = "kmem caches", .ca_size = sizeof(struct kmem_cache),
-	};
-	const struct kmem_cache_args header = {
-		.ca_name = "kmem headers", .ca_size = KMEM_OFF_SIZE,
-	};
-
-	vm_mtx_init(&kmem.lock, "kmem cache list");
-	kmem_link_init(&kmem.caches);
-	kmem.reaping = false;
-	kmem_pages_bootstrap();
-	if (!kmem_cache_init(&kmem.cache, &cache, KC_ONSLAB | KC_STATIC) ||
-	    !kmem_cache_init(&kmem.header, &header, KC_ONSLAB | KC_STATIC))
-		vm_host_panic("kmem_cache_bootstrap: no layout for %zu bytes "
-		    "and %zu", cache.ca_size, header.ca_size);
 }
 
 struct kmem_cache *
@@ -402,30 +385,32 @@ hold_next(struct kmem_cache *kc)
 	return next;
 }
 
-unsigned long
-kmem_cache_reap_all(void)
+/* What kmem_alloc asks for when it runs short. */
+static unsigned long
+reclaim(unsigned long want)
 {
 	struct kmem_cache *kc;
 	unsigned long pages;
-	bool busy;
 
 	if (vm_host_intr())
 		return 0;
-	vm_mtx_enter(&kmem.lock);
-	busy = kmem.reaping;
-	kmem.reaping = true;
-	vm_mtx_exit(&kmem.lock);
-	if (busy)
-		return 0;
 	pages = kmem_pages_drain();
-	for (kc = hold_next(NULL); kc != NULL; kc = hold_next(kc))
-		pages += kmem_cache_reap(kc);
-	/* The first of all, and emptied by the others just now. */
-	pages += kmem_cache_reap(&kmem.header);
-	vm_mtx_enter(&kmem.lock);
-	kmem.reaping = false;
-	vm_mtx_exit(&kmem.lock);
+	kc = hold_next(NULL);
+	while (kc != NULL) {
+		if (pages < want)
+			pages += kmem_cache_reap(kc);
+		kc = hold_next(kc);
+	}
+	/* The first on the list, and emptied by the others just now. */
+	if (pages < want)
+		pages += kmem_cache_reap(&kmem.header);
 	return pages;
+}
+
+unsigned long
+kmem_cache_reap_all(void)
+{
+	return reclaim(ULONG_MAX);
 }
 
 /* Collect objects of one slab that are out.  => how many there are now */
@@ -502,4 +487,26 @@ kmem_cache_destroy(struct kmem_cache *kc)
 	kmem_cache_reap(kc);
 	kmem_cache_free(&kmem.cache, kc);
 	return 0;
+}
+
+void
+kmem_cache_bootstrap(void)
+{
+	const struct kmem_cache_args cache = {
+		.ca_name = "kmem caches", .ca_size = sizeof(struct kmem_cache),
+	};
+	const struct kmem_cache_args header = {
+		.ca_name = "kmem headers", .ca_size = KMEM_OFF_SIZE,
+	};
+
+	vm_mtx_init(&kmem.lock, "kmem cache list");
+	kmem_link_init(&kmem.caches);
+	kmem.reclaimer.kr_name = "slabs";
+	kmem.reclaimer.kr_reclaim = reclaim;
+	kmem_reclaim_add(&kmem.reclaimer);
+	kmem_pages_bootstrap();
+	if (!kmem_cache_init(&kmem.cache, &cache, KC_ONSLAB | KC_STATIC) ||
+	    !kmem_cache_init(&kmem.header, &header, KC_ONSLAB | KC_STATIC))
+		vm_host_panic("kmem_cache_bootstrap: no layout for %zu bytes "
+		    "and %zu", cache.ca_size, header.ca_size);
 }

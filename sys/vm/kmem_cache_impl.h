@@ -169,8 +169,7 @@ kmem_slab_is_free(const struct kmem_slab *sl, unsigned i)
  */
 
 /*
- * size bytes (whole pages) in the window that flags name; where there are
- * none, once more after everything that can be spared was given back.
+ * size bytes (whole pages) in the window that flags name.
  * => 0: no memory, or we are in an interrupt
  */
 vaddr_t	kmem_pages_alloc(vsize_t size, int flags, const char *owner);

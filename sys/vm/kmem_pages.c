@@ -8,12 +8,7 @@
  *    pointer there is: what is not mapped, not kmem_alloc's, or in neither of
  *    our windows is nobody's, and it is never read or written to find out.
  *
- * 2. When no pages are to be had, everything that can be spared goes back
- *    (kmem_cache_reap_all) and we try again; then the caller fails, or waits
- *    within kmem_alloc.  A reap that allocates and comes here again finds
- *    that a reap is going on, and gets nothing from it: no recursion.
- *
- * 3. An interrupt may call kfree, but not kmem_free.  Pages that it gives
+ * 2. An interrupt may call kfree, but not kmem_free.  Pages that it gives
  *    back are kept on a list, threaded through the pages themselves, until
  *    somebody comes by who may.
  */
@@ -37,33 +32,21 @@ kmem_pages_bootstrap(void)
 	kept.list = NULL;
 }
 
-static vaddr_t
-pages_try(vsize_t size, int flags, const char *owner)
-{
-	struct vm_map_request req = { .vr_size = size, .vr_owner = owner };
-	vaddr_t addr;
-
-	req.vr_min = (flags & KM_HEAP) ? VM_HEAP_MIN : VM_SLAB_MIN;
-	req.vr_max = (flags & KM_HEAP) ? VM_HEAP_MAX : VM_SLAB_MAX;
-	if (kmem_alloc_request(kernel_map, &req, flags & KM_NOSLEEP,
-	    &addr) != 0)
-		return 0;
-	return addr;
-}
-
 vaddr_t
 kmem_pages_alloc(vsize_t size, int flags, const char *owner)
 {
+	struct vm_map_request req = { .vr_size = size, .vr_owner = owner };
 	vaddr_t addr;
 
 	if (vm_host_intr())
 		return 0;
 	kmem_pages_drain();
-	if ((addr = pages_try(size, flags | KM_NOSLEEP, owner)) != 0)
-		return addr;
-	if (kmem_cache_reap_all() == 0 && (flags & KM_NOSLEEP))
+	req.vr_min = (flags & KM_HEAP) ? VM_HEAP_MIN : VM_SLAB_MIN;
+	req.vr_max = (flags & KM_HEAP) ? VM_HEAP_MAX : VM_SLAB_MAX;
+	if (kmem_alloc_request(kernel_map, &req,
+	    flags & (KM_NOSLEEP | KM_ZERO), &addr) != 0)
 		return 0;
-	return pages_try(size, flags, owner);
+	return addr;
 }
 
 void
