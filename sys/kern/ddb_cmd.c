@@ -16,12 +16,12 @@ static void	cmd_test(const struct ddb_args *);
 static void	cmd_trace(const struct ddb_args *);
 
 static const struct ddb_command commands[] = {
-	{ "churn", "N [SEED]", "N random kmem_alloc/kmem_free in the slab "
-	    "window; 0: end it", 1, 2, cmd_churn, true },
+	{ "churn", "N [SEED]", "N random allocations and frees; 0: free all",
+	    1, 2, cmd_churn, true },
 	{ "continue", "", "go on where the kernel stopped",
 	    0, 0, cmd_continue, false },
-	{ "explain", "PAGES [ALIGN]", "would so many pages fit the slab "
-	    "window, and if not, why", 1, 2, ddb_explain, false },
+	{ "explain", "PAGES [ALIGN]", "would that fit the slab window, or why not",
+	    1, 2, ddb_explain, false },
 	{ "halt", "", "end the machine", 0, 0, cmd_halt, false },
 	{ "help", "", "this list", 0, 0, cmd_help, false },
 	{ "reboot", "", "start the machine anew", 0, 0, cmd_reboot, false },
@@ -41,9 +41,10 @@ static const struct ddb_command show_commands[] = {
 	    0, 0, ddb_show_malloc, false },
 	{ "show map", "[ADDR [LINES]]", "kernel_map: regions and holes",
 	    0, 2, ddb_show_map, false },
-	{ "show page", "[ADDR]", "frames by zone and owner, or the one of "
-	    "ADDR", 0, 1, ddb_show_page, false },
-	{ "show slab", "", "the caches", 0, 0, ddb_show_slab, false },
+	{ "show page", "[ADDR]", "frames by zone and owner; the one of ADDR",
+	    0, 1, ddb_show_page, false },
+	{ "show slab", "[all]", "the caches; all: those never used, too",
+	    0, 1, ddb_show_slab, false },
 };
 
 static bool leave;		/* `continue` was typed */

@@ -6,7 +6,7 @@
 #include <kern/mapwalk.h>
 
 #define LINES		40	/* of pieces, unless more are asked for */
-#define RULE "---------- ----------  -------- --------  ---- ------ "
+#define RULE "---------- ----------  -------- --------  ---- ------"
 
 /* The windows of kmem_alloc, as headings between the pieces. */
 static const struct window {
@@ -36,7 +36,7 @@ print_heading(vaddr_t at)
 {
 	for (unsigned i = 0; i < nitems(windows); i++)
 		if (at == windows[i].w_min)
-			printf("%s %s\n", RULE, windows[i].w_name);
+			printf("%s  %s\n", RULE, windows[i].w_name);
 }
 
 static void
@@ -48,7 +48,7 @@ print_region(const struct piece *p)
 	if (vi->vi_guard_lo != 0 || vi->vi_guard_hi != 0)
 		k_snprintf(guards, sizeof(guards), "%u+%u", vi->vi_guard_lo,
 		    vi->vi_guard_hi);
-	printf("  %c%c%c %6s  %s", (vi->vi_prot & VM_PROT_READ) ? 'r' : '-',
+	printf("  %c%c%c  %6s  %s", (vi->vi_prot & VM_PROT_READ) ? 'r' : '-',
 	    (vi->vi_prot & VM_PROT_WRITE) ? 'w' : '-',
 	    (vi->vi_prot & VM_PROT_EXECUTE) ? 'x' : '-', guards,
 	    vi->vi_owner == NULL ? "?" : vi->vi_owner);
@@ -64,7 +64,7 @@ print_piece(const struct piece *p)
 	printf("0x%08lx 0x%08lx  %8lu %8s", p->p_start, p->p_end,
 	    piece_pages(p), size_str(size, p->p_end - p->p_start));
 	if (p->p_hole)
-		printf("   . . . . . free");
+		printf("   . . . . .  free");
 	else
 		print_region(p);
 	printf("\n");
@@ -118,7 +118,7 @@ ddb_show_map(const struct ddb_args *da)
 	}
 	printf("%s [0x%08lx, 0x%08lx)\n", map->vm_name, map->vm_min,
 	    map->vm_max);
-	printf("start      end            pages     size  prot guards owner\n"
+	printf("start      end            pages     size  prot guards  owner\n"
 	    "%s\n", RULE);
 	for (; lines > 0 && piece_next(map, at, map->vm_max, &p); lines--) {
 		vaddr_t to = border(at);
@@ -177,8 +177,8 @@ ddb_explain(const struct ddb_args *da)
 	}
 	printf("%lu pages in the slab window: %s\n", atop(vx.vx_need),
 	    vx.vx_fits ? "would fit now" : "no");
-	printf("free: %lu pages in %lu holes\n", atop(vx.vx_free),
-	    vx.vx_nholes);
+	printf("free: %lu pages in %lu hole%s\n", atop(vx.vx_free),
+	    vx.vx_nholes, vx.vx_nholes == 1 ? "" : "s");
 	if (vx.vx_nholes == 0)
 		return;
 	printf("largest: %lu pages at 0x%08lx, between %s and %s\n",

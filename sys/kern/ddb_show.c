@@ -131,12 +131,21 @@ ddb_show_slab(const struct ddb_args *da)
 {
 	struct kmem_cache *kc = NULL;
 	struct kmem_cache_stats cs;
-	unsigned long pages = 0;
+	unsigned long pages = 0, idle = 0;
+	bool all = da->da_argc > 0;
 
+	if (all && strcmp(da->da_argv[0], "all") != 0) {
+		printf("%s: it can only be `all`\n", da->da_argv[0]);
+		return;
+	}
 	printf("cache           size stride  pages  objs   slabs empty  in use"
 	    "     allocs   grown\n");
 	while ((kc = kmem_cache_next(kc)) != NULL) {
 		kmem_cache_stats(kc, &cs);
+		if (!all && cs.cs_allocs == 0) {
+			idle++;
+			continue;
+		}
 		printf("%-14.14s %5lu  %5lu  %5u %5u %7lu %5lu %7lu %10llu"
 		    " %7llu\n", cs.cs_name, (unsigned long)cs.cs_size,
 		    (unsigned long)cs.cs_stride, cs.cs_slab_pages,
@@ -145,5 +154,8 @@ ddb_show_slab(const struct ddb_args *da)
 		    (unsigned long long)cs.cs_grown);
 		pages += cs.cs_slabs * cs.cs_slab_pages;
 	}
-	printf("%lu pages in slabs\n", pages);
+	printf("%lu pages in slabs", pages);
+	if (idle != 0)
+		printf("; %lu caches were never used (`show slab all`)", idle);
+	printf("\n");
 }

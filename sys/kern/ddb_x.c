@@ -89,17 +89,19 @@ print_unit(uint32_t v, const struct format *f)
 	}
 }
 
-/* A heading wherever another symbol begins to be the nearest one. */
-static void
-print_symbol(vaddr_t va)
+/*
+ * A heading wherever another symbol than the last begins to be the nearest.
+ * => the name of the one that is
+ */
+static const char *
+print_symbol(vaddr_t va, const char *last)
 {
-	static const char *last;
 	vaddr_t off;
 	const char *name = ksym_find(va, &off);
 
-	if (name != NULL && (name != last || off == 0 || va == ddb_dot()))
+	if (name != NULL && name != last)
 		printf(off == 0 ? "%s:\n" : "%s+0x%lx:\n", name, off);
-	last = name;
+	return name;
 }
 
 /* Up to PER_LINE bytes at va, n of them; false when none could be read. */
@@ -118,7 +120,7 @@ print_line(vaddr_t va, unsigned n, const struct format *f)
 	for (unsigned i = 0; i < got; i += f->f_size)
 		col += print_unit(unit(buf + i, f->f_size), f);
 	if (f->f_style == 'x') {
-		printf("%*s", col < 61 ? 61 - col : 1, "");
+		printf("%*s", col < 60 ? 60 - col : 1, "");
 		for (unsigned i = 0; i < got; i++)
 			cons_putc(printable(buf[i]));
 	}
@@ -165,6 +167,7 @@ static void
 examine(vaddr_t va, const struct format *f)
 {
 	unsigned left = (unsigned)f->f_count;
+	const char *name = NULL;
 
 	ddb_set_dot(va);
 	while (left > 0) {
@@ -179,7 +182,7 @@ examine(vaddr_t va, const struct format *f)
 		else {
 			n = PER_LINE / f->f_size;
 			n = left < n ? left : n;
-			print_symbol(va);
+			name = print_symbol(va, name);
 			ok = print_line(va, n * f->f_size, f);
 		}
 		if (!ok) {

@@ -44,8 +44,6 @@ static void
 banner(void)
 {
 	printf("\nHolm: a kernel that knows its holes\n");
-	if (md_cmdline()[0] != '\0')
-		printf("options: %s\n", md_cmdline());
 }
 
 static void

@@ -163,6 +163,10 @@ plant(void)
 
 	if (test_planted("map"))
 		root->vme_max_gap ^= PAGE_SIZE;
+	if (test_planted("panic"))
+		panic("selftest: this one was planted");
+	if (test_planted("fault"))
+		*(volatile char *)(uintptr_t)kern_main = 0;
 	if (test_planted("triple"))
 		md_triple_fault();
 	while (test_planted("hang"))
