@@ -257,6 +257,7 @@ START_TEST(four_gigabytes)
 	vm_phys_stats(&st);
 	ck_assert_uint_eq(st.ps_owner[VM_PAGE_USER], PFN_MAX);
 	ck_assert_uint_eq(st.ps_allocs, PFN_MAX);
+	ck_assert_uint_eq(st.ps_frees, 0);
 	ck_assert_uint_eq(st.ps_fails, 1);
 	vm_phys_free(0xFFFFF000UL);
 	ck_assert_uint_eq(alloc(), PFN_MAX - 1);
@@ -265,12 +266,21 @@ START_TEST(four_gigabytes)
 	    VM_PAGE_KMEM, &pa), 0);
 	ck_assert_uint_eq(pa, 0xFFF00000UL);
 	ck_assert(vm_phys_page(pa) != NULL);
+	vm_phys_stats(&st);
+	ck_assert_uint_eq(st.ps_allocs, PFN_MAX + 2);
+	ck_assert_uint_eq(st.ps_frees, 2);
 	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFF00000UL,
 	    .c_n = 257 }, "vm_phys_free_run: ", "0xfff00000", "257 frames");
 	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFFFF000UL,
 	    .c_n = UINT32_MAX }, "vm_phys_free_run: ", "0xfffff000",
 	    "no such range");
 	ck_assert(vm_phys_check() == NULL);
+
+	/* Another machine begins with nothing. */
+	make(10);
+	same();
+	vm_phys_stats(&st);
+	ck_assert_uint_eq(st.ps_allocs + st.ps_frees + st.ps_fails, 0);
 }
 END_TEST
 

@@ -38,7 +38,7 @@ bitmap_test(const struct bitmap *bm, uint32_t i)
 void	bitmap_set(struct bitmap *, uint32_t i);
 void	bitmap_clear(struct bitmap *, uint32_t i);
 
-/* All of [lo, hi), lo <= hi <= n, a word at a time. */
+/* All of [lo, hi), a word at a time; hi <= n, and nothing where lo >= hi. */
 void	bitmap_set_range(struct bitmap *, uint32_t lo, uint32_t hi);
 void	bitmap_clear_range(struct bitmap *, uint32_t lo, uint32_t hi);
 
@@ -54,8 +54,8 @@ uint32_t bitmap_first_clear(const struct bitmap *, uint32_t lo, uint32_t hi);
 uint32_t bitmap_last_clear(const struct bitmap *, uint32_t lo, uint32_t hi);
 
 /*
- * The lowest run of n set bits inside [lo, hi), lo <= hi, whose first is a
- * multiple of align, a power of two.
+ * The lowest run of n set bits inside [lo, hi), whose first is a multiple of
+ * align, a power of two.  There are no set bits beyond the end.
  * => hi: there is none, or n is 0
  */
 uint32_t bitmap_find_run(const struct bitmap *, uint32_t n, uint32_t align,

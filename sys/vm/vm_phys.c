@@ -168,8 +168,7 @@ vm_phys_add(pfn_t start, pfn_t end)
 	}
 	for (pfn = start; pfn < hi; pfn++)
 		page_set_locked(pfn, VM_PAGE_FREE);
-	if (start < hi)
-		bitmap_set_range(&phys_free, start, hi);
+	bitmap_set_range(&phys_free, start, hi);
 	vm_mtx_exit(&phys_mtx);
 }
 
@@ -243,9 +242,7 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
 		return EINVAL;
 	vm_mtx_enter(&phys_mtx);
-	if (hi > phys_npfn)
-		hi = phys_npfn;
-	pfn = lo < hi ? find_run_locked(n, align, boundary, lo, hi) : hi;
+	pfn = find_run_locked(n, align, boundary, lo, hi);
 	if (pfn == hi) {
 		phys_stats.ps_fails++;
 		vm_mtx_exit(&phys_mtx);
