@@ -20,15 +20,14 @@
  * 2. Structures
  *
  * A vm_map has one vm_map_entry for each region in use, in a red-black tree
- * by address and on a ring in the same order.  Each also stands for the hole
- * behind it.  How holes are found is vm_map_space.c's; where entries come
+ * by address.  Each also stands for the hole behind it.  How holes are found is vm_map_space.c's; where entries come
  * from, vm_map_entry.c's; changing parts of regions, vm_map_range.c's.
  *
- *	vm_map ── vm_tree ──> C            ring: sentinel, A, B, C, D
- *	   │                 / \
- *	   │                A   D          sentinel: a region of no length at
- *	   │               / \             vm_min, whose hole is the map's
- *	   └─ sentinel ───^   B            first; so the tree is never empty
+ *	vm_map -- vm_tree --> C            in order: sentinel, A, B, C, D
+ *	   |                 / \
+ *	   |                A   D          sentinel: a region of no length at
+ *	   |               / \             vm_min, whose hole is the map's
+ *	   `-- sentinel --'   B            first; so the tree is never empty
  *
  * There are two kinds.  In a kernel map a region is one allocation, its guard
  * pages included, and is freed whole: a free that does not match one exactly
@@ -37,15 +36,13 @@
  *
  * 3. Invariants (vm_map_check walks them all)
  *
- *  I1	The ring begins with the sentinel, and goes up: each region is at least
- *	a page, whole pages, begins where the one before ends or later, and
- *	lies in [vm_min, vm_max).
+ *  I1	The first entry is the sentinel; from there it goes up: each region is
+ *	at least a page, whole pages, begins where the one before ends or
+ *	later, and lies in [vm_min, vm_max).
  *  I2	vme_gap is the distance to the next region, or to vm_max.
- *  I3	The tree holds the ring's entries, in the ring's order, and is a
- *	red-black tree (P1…P5 of rb.c).
+ *  I3	The tree is a red-black tree (P1…P4 of rb.c).
  *  I4	vme_max_gap and vme_mask are what section 2 of vm_map_space.c says.
- *  I5	vms_entries and vms_used are the ring's length (without the sentinel)
- *	and the sum of its regions.
+ *  I5	vms_entries and vms_used are the number of regions and their sum.
  *  I6	Guards fit their region.  In a user map no two neighbours could be
  *	joined.
  *
@@ -108,29 +105,25 @@ vm_map_bootstrap(void)
 unsigned long
 vm_map_destroy(struct vm_map *map)
 {
-	struct vm_map_entry *s = &map->vm_sentinel, *e, *chain = NULL;
+	struct vm_map_entry *e, *chain = NULL;
 	unsigned long n = 0;
 
 	KASSERT(map != kernel_map);
 	vm_rw_enter_write(&map->vm_lock);
-	while ((e = s->vme_next) != s) {
+	while ((e = vme_next(&map->vm_sentinel)) != NULL) {
 		if (n++ < DESTROY_REPORTS)
 			vm_host_log("vm_map_destroy: %s: region [%#lx, %#lx) "
 			    "of %s is still there\n", map->vm_name,
 			    e->vme_start, e->vme_end,
 			    e->vme_owner != NULL ? e->vme_owner : "nobody");
-		s->vme_next = e->vme_next;
-		e->vme_next = chain;
-		chain = e;
+		map_unlink_locked(map, e);
+		entry_push(&chain, e);
 	}
 	if (n > DESTROY_REPORTS)
 		vm_host_log("vm_map_destroy: %s: and %lu more\n",
 		    map->vm_name, n - DESTROY_REPORTS);
 	if (n > 0 && map->vm_pmap != NULL)
 		pmap_remove(map->vm_pmap, map->vm_min, map->vm_max);
-	map->vm_stats.vms_entries = 0;
-	map->vm_stats.vms_used = 0;
-	space_init(map);
 	vm_rw_exit_write(&map->vm_lock);
 	entry_put(chain);
 	return n;
@@ -233,7 +226,7 @@ vm_map_alloc(struct vm_map *map, const struct vm_map_request *vr,
     vaddr_t *addr)
 {
 	struct space_request rq;
-	struct vm_map_entry *e;
+	struct vm_map_entry *e, *rest = NULL;
 	vaddr_t start;
 	int error;
 
@@ -252,11 +245,11 @@ vm_map_alloc(struct vm_map *map, const struct vm_map_request *vr,
 	error = place_locked(map, &rq, e, &start);
 	if (error == 0) {
 		*addr = start + rq.sr_lead;
-		e = map_join_locked(map, e);
+		map_join_locked(map, e, &rest);
 	} else
-		e->vme_next = NULL;
+		entry_push(&rest, e);
 	vm_rw_exit_write(&map->vm_lock);
-	entry_put(e);
+	entry_put(rest);
 	return error;
 }
 
@@ -264,7 +257,7 @@ static int
 insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
     const char *owner, uint8_t flags)
 {
-	struct vm_map_entry *e, *pred;
+	struct vm_map_entry *e, *pred, *rest = NULL;
 	int error = 0;
 
 	if (!map_range_ok(map, start, end) || prot > VM_PROT_ALL)
@@ -280,14 +273,16 @@ insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
 		.vme_flags = flags,
 	};
 	vm_rw_enter_write(&map->vm_lock);
-	pred = space_floor(map, start);
-	if (pred->vme_end <= start && vme_hole_end(pred) >= end) {
+	pred = space_before(map, start);
+	if (vme_hole_end(pred) >= end) {
 		map_link_locked(map, e, pred);
-		e = map_join_locked(map, e);
-	} else
+		map_join_locked(map, e, &rest);
+	} else {
 		error = EEXIST;
+		entry_push(&rest, e);
+	}
 	vm_rw_exit_write(&map->vm_lock);
-	entry_put(e);
+	entry_put(rest);
 	return error;
 }
 
@@ -312,9 +307,10 @@ static int
 exactly_locked(struct vm_map *map, vaddr_t addr, vsize_t size,
     struct vm_map_entry **ep)
 {
-	struct vm_map_entry *e = space_floor(map, addr);
+	struct vm_map_entry *e = space_above(map, addr);
 
-	if (addr >= e->vme_end || (e->vme_flags & VME_DYING) != 0)
+	if (e == NULL || addr < e->vme_start || addr < map->vm_min ||
+	    (e->vme_flags & VME_DYING) != 0)
 		return EFAULT;
 	if (vme_usable_start(e) != addr || vme_usable_end(e) - addr != size)
 		return EINVAL;
@@ -327,7 +323,7 @@ exactly_locked(struct vm_map *map, vaddr_t addr, vsize_t size,
 int
 vm_map_free(struct vm_map *map, vaddr_t addr, vsize_t size)
 {
-	struct vm_map_entry *e;
+	struct vm_map_entry *e, *rest = NULL;
 	int error;
 
 	if (map->vm_flags != VM_MAP_KERNEL)
@@ -338,12 +334,10 @@ vm_map_free(struct vm_map *map, vaddr_t addr, vsize_t size)
 		if (map->vm_pmap != NULL)
 			pmap_remove(map->vm_pmap, e->vme_start, e->vme_end);
 		map_unlink_locked(map, e);
+		entry_push(&rest, e);
 	}
 	vm_rw_exit_write(&map->vm_lock);
-	if (error == 0) {
-		e->vme_next = NULL;
-		entry_put(e);
-	}
+	entry_put(rest);
 	return error;
 }
 
@@ -364,7 +358,9 @@ vm_map_free_begin(struct vm_map *map, vaddr_t addr, vsize_t size,
 void
 vm_map_free_end(struct vm_map *map, struct vm_map_entry *e)
 {
+	struct vm_map_entry *rest = NULL;
+
 	map_displace(map, e);
-	e->vme_next = NULL;
-	entry_put(e);
+	entry_push(&rest, e);
+	entry_put(rest);
 }

@@ -25,18 +25,19 @@ struct pmap;
 /*
  * A region [vme_start, vme_end), and the hole of vme_gap bytes behind it.
  * Readers outside of vm_map*.c may look at the fields marked (r), under the
- * map's lock.  What a descent reads comes first, in one cache line.
+ * map's lock.  What a search reads comes first: 40 bytes with 32-bit
+ * pointers, 64 with 64-bit ones, one cache line.
  */
 struct vm_map_entry {
 	struct rb_node	 vme_rb;	/* address tree; must be first */
-	vaddr_t		 vme_start;	/* (r) */
 	vaddr_t		 vme_end;	/* (r) */
 	vsize_t		 vme_gap;	/* (r) the hole behind it */
-	vsize_t		 vme_max_gap;	/* the largest hole in its subtree */
-	uint64_t	 vme_mask;	/* the classes of those holes */
+	uint64_t	 vme_mask[2];	/* classes of the holes below, on the
+					   left and on the right */
+	vsize_t		 vme_max_gap;	/* the largest hole of its subtree, if
+					   larger than the exact classes */
 
-	struct vm_map_entry *vme_prev;	/* (r) by address; ring */
-	struct vm_map_entry *vme_next;	/* (r) */
+	vaddr_t		 vme_start;	/* (r) */
 	const char	*vme_owner;	/* (r) who asked; not copied */
 	uint8_t		 vme_prot;	/* (r) vm_prot_t */
 	uint8_t		 vme_guard_lo;	/* (r) pages of guard before */
@@ -64,7 +65,7 @@ struct vm_map_stats {
 };
 
 struct vm_map {
-	struct rb_tree	 vm_tree;	/* by vme_start; never empty */
+	struct rb_tree	 vm_tree;	/* by address; never empty */
 	struct vm_map_entry vm_sentinel; /* [vm_min, vm_min), always leftmost */
 	vaddr_t		 vm_min, vm_max; /* (r) the map covers [min, max) */
 	const char	*vm_name;	/* (r) */
@@ -161,7 +162,8 @@ int	vm_map_remove(struct vm_map *, vaddr_t start, vaddr_t end);
 /*
  * Change the protection of [start, end), all of which must be taken.
  * => EFAULT: there is a hole in it; ENOMEM
- * => kernel map: the range must be whole regions (EINVAL)
+ * => kernel map: the range must be whole regions, the first and the last
+ *    with their outer guards or without (EINVAL)
  */
 int	vm_map_protect(struct vm_map *, vaddr_t start, vaddr_t end, vm_prot_t);
 

@@ -38,7 +38,7 @@
 #include <vm/vm_phys.h>
 
 /*
- * Where an entry begins: what a descent reads (the first 36 bytes on i386, the
+ * Where an entry begins: what a descent reads (the first 40 bytes on i386, the
  * first 64 with 64-bit pointers) then lies in one cache line of 64.
  */
 #define ENTRY_STRIDE	roundup2(sizeof(struct vm_map_entry), 64)
@@ -50,7 +50,7 @@
 static struct {
 	struct vm_mtx	mtx;
 	struct vm_rwlock grow;
-	struct vm_map_entry *free;	/* (mtx) chained by vme_next */
+	struct vm_map_entry *free;	/* (mtx) a chain */
 	struct entry_stats stats;	/* (mtx) */
 } store;
 
@@ -60,16 +60,11 @@ static _Alignas(64) char entry_static[ENTRY_STATIC][ENTRY_STRIDE];
 static void
 store_add(char *mem, unsigned n)
 {
-	struct vm_map_entry *e;
-
 	vm_mtx_enter(&store.mtx);
 	store.stats.es_free += n;
 	store.stats.es_total += n;
-	for (; n > 0; n--, mem += ENTRY_STRIDE) {
-		e = (struct vm_map_entry *)(void *)mem;
-		e->vme_next = store.free;
-		store.free = e;
-	}
+	for (; n > 0; n--, mem += ENTRY_STRIDE)
+		entry_push(&store.free, (struct vm_map_entry *)(void *)mem);
 	vm_mtx_exit(&store.mtx);
 }
 
@@ -77,17 +72,13 @@ store_add(char *mem, unsigned n)
 static struct vm_map_entry *
 store_take(unsigned n, unsigned reserve)
 {
-	struct vm_map_entry *chain = NULL, *e;
+	struct vm_map_entry *chain = NULL;
 
 	vm_mtx_enter(&store.mtx);
 	if (store.stats.es_free >= n + reserve) {
 		store.stats.es_free -= n;
-		for (; n > 0; n--) {
-			e = store.free;
-			store.free = e->vme_next;
-			e->vme_next = chain;
-			chain = e;
-		}
+		for (; n > 0; n--)
+			entry_push(&chain, entry_pop(&store.free));
 	}
 	vm_mtx_exit(&store.mtx);
 	return chain;
@@ -96,17 +87,11 @@ store_take(unsigned n, unsigned reserve)
 void
 entry_put(struct vm_map_entry *chain)
 {
-	struct vm_map_entry *e;
-
 	if (chain == NULL)
 		return;
 	vm_mtx_enter(&store.mtx);
-	while ((e = chain) != NULL) {
-		chain = e->vme_next;
-		e->vme_next = store.free;
-		store.free = e;
-		store.stats.es_free++;
-	}
+	for (; chain != NULL; store.stats.es_free++)
+		entry_push(&store.free, entry_pop(&chain));
 	vm_mtx_exit(&store.mtx);
 }
 
@@ -150,7 +135,7 @@ grow_page(struct vm_map_entry *e)
 static bool
 store_grow(unsigned n)
 {
-	struct vm_map_entry *e;
+	struct vm_map_entry *e, *chain = NULL;
 	struct entry_stats st;
 	bool ok;
 
@@ -160,8 +145,8 @@ store_grow(unsigned n)
 	if (!ok && (e = store_take(1, 0)) != NULL) {
 		ok = grow_page(e);
 		if (!ok) {
-			e->vme_next = NULL;
-			entry_put(e);
+			entry_push(&chain, e);
+			entry_put(chain);
 		}
 	}
 	vm_rw_exit_write(&store.grow);

@@ -84,6 +84,18 @@ vme_parent(const struct vm_map_entry *e)
 	return vme_of(rb_parent(&e->vme_rb));
 }
 
+static inline struct vm_map_entry *
+vme_next(const struct vm_map_entry *e)
+{
+	return vme_of(rb_succ(&e->vme_rb));	/* NULL behind the last */
+}
+
+static inline struct vm_map_entry *
+vme_prev(const struct vm_map_entry *e)
+{
+	return vme_of(rb_pred(&e->vme_rb));	/* NULL before the sentinel */
+}
+
 /* The hole behind an entry is [vme_end, vme_hole_end). */
 static inline vaddr_t
 vme_hole_end(const struct vm_map_entry *e)
@@ -126,12 +138,17 @@ void	space_init(struct vm_map *);
 struct vm_map_entry *space_find(struct vm_map *, const struct space_request *,
 	    vaddr_t *start);
 
-/* The last entry that begins at or below addr (the sentinel if no other). */
-struct vm_map_entry *space_floor(struct vm_map *, vaddr_t addr);
+/*
+ * The first entry that ends above addr, NULL if there is none: the one that
+ * holds addr, or the one behind the hole that does.
+ */
+struct vm_map_entry *space_above(const struct vm_map *, vaddr_t addr);
+/* The last that ends at or below addr: the one before it. */
+struct vm_map_entry *space_before(const struct vm_map *, vaddr_t addr);
 
 /*
  * Put e, whose [vme_start, vme_end) lies in the hole behind pred, into the
- * tree and the ring / take it out again.
+ * tree / take it out again.
  */
 void	space_link(struct vm_map *, struct vm_map_entry *e,
 	    struct vm_map_entry *pred);
@@ -139,6 +156,9 @@ void	space_unlink(struct vm_map *, struct vm_map_entry *e);
 
 /* e's own hole has changed in place: bring the summaries up to date. */
 void	space_update(struct vm_map_entry *e);
+
+/* The classes of all holes in e's subtree. */
+uint64_t space_mask(const struct vm_map_entry *e);
 
 /* Does the hole behind e, clipped to the window, hold the request? */
 bool	space_fits(const struct vm_map_entry *e, const struct space_request *,
@@ -154,8 +174,26 @@ bool	space_fits(const struct vm_map_entry *e, const struct space_request *,
 #define ENTRY_RESERVE	1
 #endif
 
+/* Entries that are in no map hang together by their left pointers. */
+static inline void
+entry_push(struct vm_map_entry **chain, struct vm_map_entry *e)
+{
+	e->vme_rb.rb_left = &(*chain)->vme_rb;
+	*chain = e;
+}
+
+static inline struct vm_map_entry *
+entry_pop(struct vm_map_entry **chain)
+{
+	struct vm_map_entry *e = *chain;
+
+	KASSERT(e != NULL);
+	*chain = vme_left(e);
+	return e;
+}
+
 /*
- * Take n entries, chained through vme_next.
+ * Take n entries, chained.
  * => no lock held; NULL when there are none and no frame for more
  */
 struct vm_map_entry *entry_get(unsigned n);
@@ -193,11 +231,11 @@ int	map_request(const struct vm_map *, const struct vm_map_request *,
 	    struct space_request *);
 
 /*
- * User maps: join e with equal neighbours.
- * => the entries that this made free, chained; the caller puts them back
- *    after unlocking
+ * User maps: join e with equal neighbours; the entries that this makes free
+ * go to the chain *rest, for the caller to put back after unlocking.
  */
-struct vm_map_entry *map_join_locked(struct vm_map *, struct vm_map_entry *e);
+void	map_join_locked(struct vm_map *, struct vm_map_entry *e,
+	    struct vm_map_entry **rest);
 
 /* Could a and the entry behind it be one? */
 bool	map_joinable(const struct vm_map *, const struct vm_map_entry *a);

@@ -31,8 +31,8 @@ vm_map_lookup(struct vm_map *map, vaddr_t addr, struct vm_map_info *vi)
 	int error = EFAULT;
 
 	vm_rw_enter_read(&map->vm_lock);
-	e = space_floor(map, addr);
-	if (addr < e->vme_end && addr >= e->vme_start) {
+	e = space_above(map, addr);
+	if (e != NULL && addr >= e->vme_start) {
 		fill_info(e, vi);
 		error = 0;
 	}
@@ -47,10 +47,8 @@ vm_map_next(struct vm_map *map, vaddr_t addr, struct vm_map_info *vi)
 	int error = ENOENT;
 
 	vm_rw_enter_read(&map->vm_lock);
-	e = space_floor(map, addr);
-	if (e->vme_end <= addr || e == &map->vm_sentinel)
-		e = e->vme_next;
-	if (e != &map->vm_sentinel) {
+	e = space_above(map, addr > map->vm_min ? addr : map->vm_min);
+	if (e != NULL) {
 		fill_info(e, vi);
 		error = 0;
 	}
@@ -85,12 +83,13 @@ vm_map_class_pages(unsigned cls)
 
 /* Count the part of a hole that lies inside the window. */
 static void
-explain_hole(const struct vm_map *map, const struct vm_map_entry *e,
-    const struct space_request *rq, struct vm_map_explain *vx)
+explain_hole(const struct vm_map_entry *e, const struct space_request *rq,
+    struct vm_map_explain *vx)
 {
 	vaddr_t lo = e->vme_end > rq->sr_min ? e->vme_end : rq->sr_min;
 	vaddr_t hi = vme_hole_end(e) < rq->sr_max ? vme_hole_end(e) :
 	    rq->sr_max;
+	const struct vm_map_entry *next;
 	vaddr_t start;
 
 	if (hi <= lo)
@@ -104,8 +103,8 @@ explain_hole(const struct vm_map *map, const struct vm_map_entry *e,
 		vx->vx_largest = hi - lo;
 		vx->vx_largest_at = lo;
 		vx->vx_before = e->vme_owner;
-		vx->vx_after = e->vme_next != &map->vm_sentinel ?
-		    e->vme_next->vme_owner : NULL;
+		next = vme_next(e);
+		vx->vx_after = next != NULL ? next->vme_owner : NULL;
 	}
 }
 
@@ -123,11 +122,9 @@ vm_map_explain(struct vm_map *map, const struct vm_map_request *vr,
 		.vx_align = rq.sr_align,
 	};
 	vm_rw_enter_read(&map->vm_lock);
-	e = space_floor(map, rq.sr_min);
-	do {
-		explain_hole(map, e, &rq, vx);
-		e = e->vme_next;
-	} while (e != &map->vm_sentinel && e->vme_end < rq.sr_max);
+	e = space_before(map, rq.sr_min);
+	for (; e != NULL && e->vme_end < rq.sr_max; e = vme_next(e))
+		explain_hole(e, &rq, vx);
 	vm_rw_exit_read(&map->vm_lock);
 	return 0;
 }
@@ -137,12 +134,10 @@ vm_map_explain(struct vm_map *map, const struct vm_map_request *vr,
 static const char *
 check_region(const struct vm_map *map, const struct vm_map_entry *e)
 {
-	const struct vm_map_entry *s = &map->vm_sentinel, *next = e->vme_next;
-	vaddr_t limit = next == s ? map->vm_max : next->vme_start;
+	const struct vm_map_entry *next = vme_next(e);
+	vaddr_t limit = next != NULL ? next->vme_start : map->vm_max;
 
-	if (next->vme_prev != e)
-		return "vm_map I1: the ring is broken";
-	if (e == s) {
+	if (e == &map->vm_sentinel) {
 		if (e->vme_start != map->vm_min || e->vme_end != map->vm_min ||
 		    e->vme_flags != VME_SENTINEL)
 			return "vm_map I1: the sentinel was changed";
@@ -164,46 +159,39 @@ static const char *
 check_summary(const struct vm_map_entry *e)
 {
 	const struct vm_map_entry *kid[2] = { vme_left(e), vme_right(e) };
-	vsize_t max = e->vme_gap;
-	uint64_t mask = max == 0 ? 0 : 1ULL << space_class(atop(max));
+	vsize_t max = e->vme_gap > ptoa(CLASS_EXACT) ? e->vme_gap : 0;
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		if (kid[i] == NULL)
-			continue;
-		mask |= kid[i]->vme_mask;
-		max = kid[i]->vme_max_gap > max ? kid[i]->vme_max_gap : max;
+		if (e->vme_mask[i] !=
+		    (kid[i] != NULL ? space_mask(kid[i]) : 0))
+			return "vm_map I4: a mask is wrong";
+		if (kid[i] != NULL && kid[i]->vme_max_gap > max)
+			max = kid[i]->vme_max_gap;
 	}
-	if (max != e->vme_max_gap)
-		return "vm_map I4: max_gap is wrong";
-	return mask == e->vme_mask ? NULL : "vm_map I4: the mask is wrong";
+	return max == e->vme_max_gap ? NULL : "vm_map I4: max_gap is wrong";
 }
 
 static const char *
-check_locked(struct vm_map *map)
+check_locked(const struct vm_map *map)
 {
-	const struct vm_map_entry *e = &map->vm_sentinel;
-	const struct rb_node *n = rb_min(&map->vm_tree);
+	const struct vm_map_entry *e = vme_of(rb_min(&map->vm_tree));
 	unsigned long entries = 0;
 	vsize_t used = 0;
 	const char *why;
 	size_t nodes;
 
-	do {
-		if (n != &e->vme_rb)
-			return "vm_map I3: tree and ring differ";
+	if ((why = rb_check(&map->vm_tree, &nodes)) != NULL)
+		return why;
+	if (e != &map->vm_sentinel)
+		return "vm_map I1: the first entry is not the sentinel";
+	for (; e != NULL; e = vme_next(e)) {
 		if ((why = check_region(map, e)) != NULL ||
 		    (why = check_summary(e)) != NULL)
 			return why;
 		entries += e != &map->vm_sentinel;
 		used += e->vme_end - e->vme_start;
-		n = rb_succ(n);
-		e = e->vme_next;
-	} while (e != &map->vm_sentinel);
-	if (n != NULL)
-		return "vm_map I3: the tree has more than the ring";
-	if ((why = rb_check(&map->vm_tree, &nodes)) != NULL)
-		return why;
+	}
 	if (entries != map->vm_stats.vms_entries ||
 	    used != map->vm_stats.vms_used)
 		return "vm_map I5: the counters are wrong";

@@ -78,65 +78,50 @@ cut(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr,
 bool
 map_joinable(const struct vm_map *map, const struct vm_map_entry *a)
 {
-	const struct vm_map_entry *b = a->vme_next;
+	const struct vm_map_entry *b;
 
-	return map->vm_flags == VM_MAP_USER &&
-	    a->vme_flags == 0 && b->vme_flags == 0 &&
-	    a->vme_gap == 0 && a->vme_prot == b->vme_prot &&
+	if (map->vm_flags != VM_MAP_USER || a->vme_flags != 0 ||
+	    a->vme_gap != 0 || (b = vme_next(a)) == NULL)
+		return false;
+	return b->vme_flags == 0 && a->vme_prot == b->vme_prot &&
 	    a->vme_owner == b->vme_owner && a->vme_wired == b->vme_wired &&
 	    a->vme_guard_hi == 0 && b->vme_guard_lo == 0;
 }
 
-/* Make a and the entry behind it one; that entry is the caller's then. */
-static struct vm_map_entry *
-join_next(struct vm_map *map, struct vm_map_entry *a)
+/* Make a and the entry behind it one; that one's entry goes to *rest. */
+static void
+join_next(struct vm_map *map, struct vm_map_entry *a,
+    struct vm_map_entry **rest)
 {
-	struct vm_map_entry *b = a->vme_next;
+	struct vm_map_entry *b = vme_next(a);
 
 	map->vm_stats.vms_used += b->vme_end - b->vme_start;
 	a->vme_guard_hi = b->vme_guard_hi;
 	a->vme_end = b->vme_end;
 	map_unlink_locked(map, b);
-	return b;
+	entry_push(rest, b);
 }
 
-struct vm_map_entry *
-map_join_locked(struct vm_map *map, struct vm_map_entry *e)
+void
+map_join_locked(struct vm_map *map, struct vm_map_entry *e,
+    struct vm_map_entry **rest)
 {
-	struct vm_map_entry *chain = NULL, *b;
-
-	if (map_joinable(map, e)) {
-		b = join_next(map, e);
-		b->vme_next = NULL;
-		chain = b;
-	}
-	if (map_joinable(map, e->vme_prev)) {
-		b = join_next(map, e->vme_prev);
-		b->vme_next = chain;
-		chain = b;
-	}
-	return chain;
-}
-
-/* Put e on a chain of entries. */
-static void
-push(struct vm_map_entry **chain, struct vm_map_entry *e)
-{
-	e->vme_next = *chain;
-	*chain = e;
-}
-
-static struct vm_map_entry *
-pop(struct vm_map_entry **chain)
-{
-	struct vm_map_entry *e = *chain;
-
-	KASSERT(e != NULL);
-	*chain = e->vme_next;
-	return e;
+	if (map_joinable(map, e))
+		join_next(map, e, rest);
+	e = vme_prev(e);
+	if (map_joinable(map, e))
+		join_next(map, e, rest);
 }
 
 /* ------------------------- protect, wire, unwire ----------------------- */
+
+/* Does neither edge of the range cut the region, seen with guards or without? */
+static bool
+whole(const struct vm_map_entry *e, vaddr_t start, vaddr_t end)
+{
+	return (start <= e->vme_start || start == vme_usable_start(e)) &&
+	    (end >= e->vme_end || end == vme_usable_end(e));
+}
 
 /*
  * The region that holds start, if [start, end) is all taken, ro_look agrees
@@ -146,16 +131,15 @@ static struct vm_map_entry *
 look(struct vm_map *map, vaddr_t start, vaddr_t end, const struct range_op *op,
     int *error)
 {
-	struct vm_map_entry *first = space_floor(map, start), *e;
+	struct vm_map_entry *first = space_above(map, start), *e;
 
 	*error = EFAULT;
-	if (first->vme_end <= start)
+	if (first == NULL || first->vme_start > start)
 		return NULL;
-	for (e = first;; e = e->vme_next) {
+	for (e = first;; e = vme_next(e)) {
 		if ((e->vme_flags & (VME_SPECIAL | VME_DYING)) != 0)
 			*error = EBUSY;
-		else if (map->vm_flags == VM_MAP_KERNEL &&
-		    (start > vme_usable_start(e) || end < vme_usable_end(e)))
+		else if (map->vm_flags == VM_MAP_KERNEL && !whole(e, start, end))
 			*error = EINVAL;
 		else
 			*error = op->ro_look(e);
@@ -173,28 +157,27 @@ static void
 apply(struct vm_map *map, struct vm_map_entry *e, vaddr_t start, vaddr_t end,
     const struct range_op *op, unsigned arg, struct vm_map_entry **hand)
 {
-	struct vm_map_entry *new, *last;
+	struct vm_map_entry *new;
 	bool cuts = map->vm_flags == VM_MAP_USER;
 
 	if (cuts && e->vme_start < start) {
-		new = pop(hand);
+		new = entry_pop(hand);
 		cut(map, e, start, new);
 		e = new;
 	}
-	for (;; e = e->vme_next) {
+	for (;; e = vme_next(e)) {
 		if (cuts && e->vme_end > end)
-			cut(map, e, end, pop(hand));
+			cut(map, e, end, entry_pop(hand));
 		op->ro_change(map, e, arg);
-		while (map_joinable(map, e->vme_prev)) {
-			last = e->vme_prev;
-			push(hand, join_next(map, last));
-			e = last;
+		if (map_joinable(map, vme_prev(e))) {
+			e = vme_prev(e);
+			join_next(map, e, hand);
 		}
 		if (e->vme_end >= end)
 			break;
 	}
 	if (map_joinable(map, e))
-		push(hand, join_next(map, e));
+		join_next(map, e, hand);
 }
 
 static int
@@ -281,22 +264,13 @@ vm_map_unwire(struct vm_map *map, vaddr_t start, vaddr_t end)
 
 /* -------------------------------- remove ------------------------------- */
 
-/* The first region that ends above start, or the sentinel. */
-static struct vm_map_entry *
-first_above(struct vm_map *map, vaddr_t start)
-{
-	struct vm_map_entry *e = space_floor(map, start);
-
-	return e->vme_end > start ? e : e->vme_next;
-}
-
 /* May all that lies in [start, end) go, and does a region lose its middle? */
 static int
-look_remove(struct vm_map *map, struct vm_map_entry *e, vaddr_t start,
-    vaddr_t end, bool *splits)
+look_remove(const struct vm_map_entry *e, vaddr_t start, vaddr_t end,
+    bool *splits)
 {
 	*splits = false;
-	for (; e != &map->vm_sentinel && e->vme_start < end; e = e->vme_next) {
+	for (; e != NULL && e->vme_start < end; e = vme_next(e)) {
 		if (e->vme_wired != 0 || e->vme_flags != 0)
 			return EBUSY;
 		*splits = *splits || (e->vme_start < start && e->vme_end > end);
@@ -321,14 +295,16 @@ trim_high(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 static void
 trim_low(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 {
+	struct vm_map_entry *prev = vme_prev(e);
+
 	map->vm_stats.vms_used -= addr - e->vme_start;
 	e->vme_guard_lo -= min_pages(atop(addr - e->vme_start),
 	    e->vme_guard_lo);
 	e->vme_guard_hi = (uint8_t)min_pages(atop(e->vme_end - addr),
 	    e->vme_guard_hi);
-	e->vme_prev->vme_gap += addr - e->vme_start;
+	prev->vme_gap += addr - e->vme_start;
 	e->vme_start = addr;
-	space_update(e->vme_prev);
+	space_update(prev);
 }
 
 static void
@@ -339,19 +315,17 @@ remove_locked(struct vm_map *map, struct vm_map_entry *e, vaddr_t start,
 
 	if (map->vm_pmap != NULL)
 		pmap_remove(map->vm_pmap, start, end);
-	for (; e != &map->vm_sentinel && e->vme_start < end; e = next) {
-		next = e->vme_next;
-		if (e->vme_start < start && e->vme_end > end) {
-			cut(map, e, end, pop(hand));
-			next = e->vme_next;
-		}
+	for (; e != NULL && e->vme_start < end; e = next) {
+		if (e->vme_start < start && e->vme_end > end)
+			cut(map, e, end, entry_pop(hand));
+		next = vme_next(e);
 		if (e->vme_start < start)
 			trim_high(map, e, start);
 		else if (e->vme_end > end)
 			trim_low(map, e, end);
 		else {
 			map_unlink_locked(map, e);
-			push(hand, e);
+			entry_push(hand, e);
 		}
 	}
 }
@@ -365,8 +339,8 @@ remove_user(struct vm_map *map, vaddr_t start, vaddr_t end)
 
 	for (;;) {
 		vm_rw_enter_write(&map->vm_lock);
-		e = first_above(map, start);
-		error = look_remove(map, e, start, end, &splits);
+		e = space_above(map, start);
+		error = look_remove(e, start, end, &splits);
 		if (error != 0 || !splits || hand != NULL)
 			break;
 		/* An entry is needed after all: fetch it, and look again. */

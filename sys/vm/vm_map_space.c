@@ -98,6 +98,9 @@
 /* P4: how many classes below the one that surely fits are tried. */
 #define TIGHT_TRIES	4
 
+/* Up to here the class of a hole is its size. */
+#define LARGE	ptoa(CLASS_EXACT)
+
 #ifdef VM_SPACE_COUNT
 unsigned long space_visits;
 #endif
@@ -110,50 +113,89 @@ gap_bit(vsize_t gap)
 	return gap == 0 ? 0 : (uint64_t)1 << space_class(atop(gap));
 }
 
-/* Recompute a node from itself and its children; has it changed? */
-static inline bool
-summarize(struct vm_map_entry *e)
+static inline uint64_t
+mask_of(const struct vm_map_entry *e)
 {
-	const struct vm_map_entry *l = vme_left(e), *r = vme_right(e);
-	vsize_t max = e->vme_gap;
-	uint64_t mask = gap_bit(max);
-	bool changed;
+	return e->vme_mask[0] | e->vme_mask[1] | gap_bit(e->vme_gap);
+}
 
-	if (l != NULL) {
-		mask |= l->vme_mask;
-		if (l->vme_max_gap > max)
-			max = l->vme_max_gap;
-	}
-	if (r != NULL) {
-		mask |= r->vme_mask;
-		if (r->vme_max_gap > max)
-			max = r->vme_max_gap;
-	}
-	changed = max != e->vme_max_gap || mask != e->vme_mask;
-	e->vme_max_gap = max;
-	e->vme_mask = mask;
+uint64_t
+space_mask(const struct vm_map_entry *e)
+{
+	return mask_of(e);
+}
+
+/* Take over a child's mask; does that change anything? */
+static inline bool
+pull_mask(struct vm_map_entry *e, const struct vm_map_entry *child, bool right)
+{
+	uint64_t mask = child != NULL ? mask_of(child) : 0;
+	bool changed = e->vme_mask[right] != mask;
+
+	e->vme_mask[right] = mask;
 	return changed;
 }
 
 /*
- * Walk from e to the root; last, on that path, is the highest entry whose own
- * hole has changed.
+ * Recompute max_gap; has it changed?  A child without large holes, as its
+ * mask tells, is not touched.
+ */
+static inline bool
+pull_max(struct vm_map_entry *e)
+{
+	vsize_t max = e->vme_gap > LARGE ? e->vme_gap : 0;
+	bool changed;
+
+	if (e->vme_mask[0] >> CLASS_EXACT != 0 &&
+	    vme_left(e)->vme_max_gap > max)
+		max = vme_left(e)->vme_max_gap;
+	if (e->vme_mask[1] >> CLASS_EXACT != 0 &&
+	    vme_right(e)->vme_max_gap > max)
+		max = vme_right(e)->vme_max_gap;
+	changed = e->vme_max_gap != max;
+	e->vme_max_gap = max;
+	return changed;
+}
+
+/*
+ * e's own masks and hole are right; bring its max_gap and the path to the
+ * root up to date.  last, on that path, is the highest entry whose own hole
+ * has changed: from there on the first node to which nothing is new is the
+ * last.
  */
 static void
 propagate(struct vm_map_entry *e, const struct vm_map_entry *last)
 {
-	for (; e != last; e = vme_parent(e))
-		summarize(e);
-	while (e != NULL && summarize(e))
-		e = vme_parent(e);
+	struct vm_map_entry *up;
+	bool passed = false, news;
+
+	for (;; e = up) {
+		news = pull_max(e);
+		passed = passed || e == last;
+		up = vme_parent(e);
+		if (up == NULL)
+			break;
+		news |= pull_mask(up, e, vme_right(up) == e);
+		if (passed && !news)
+			break;
+	}
 }
 
+/*
+ * A rotation: the subtree between the two nodes changed hands, and old is
+ * top's child where that hung.
+ */
 static void
-space_rotate(struct rb_node *old, struct rb_node *top)
+space_rotate(struct rb_node *old_rb, struct rb_node *top_rb)
 {
-	vme_of(top)->vme_max_gap = vme_of(old)->vme_max_gap;
-	vme_of(top)->vme_mask = vme_of(old)->vme_mask;
-	summarize(vme_of(old));
+	struct vm_map_entry *old = vme_of(old_rb), *top = vme_of(top_rb);
+	bool right = vme_right(top) == old;
+
+	old->vme_mask[!right] = top->vme_mask[right];
+	top->vme_mask[right] = mask_of(old);
+	top->vme_max_gap = old->vme_max_gap;
+	if (old->vme_max_gap != 0)
+		pull_max(old);
 }
 
 void
@@ -173,37 +215,36 @@ space_init(struct vm_map *map)
 		.vme_start = map->vm_min,
 		.vme_end = map->vm_min,
 		.vme_gap = map->vm_max - map->vm_min,
-		.vme_prev = s,
-		.vme_next = s,
 		.vme_flags = VME_SENTINEL,
 	};
 	map->vm_tree.rb_root = NULL;
 	map->vm_tree.rb_rotate = space_rotate;
 	rb_link(&s->vme_rb, NULL, &map->vm_tree.rb_root);
 	rb_link_fixup(&map->vm_tree, &s->vme_rb);
-	summarize(s);
+	space_update(s);
 }
 
 void
 space_link(struct vm_map *map, struct vm_map_entry *e,
     struct vm_map_entry *pred)
 {
-	struct vm_map_entry *next = pred->vme_next;
+	struct rb_node *n = pred->vme_rb.rb_right;
 
 	e->vme_gap = vme_hole_end(pred) - e->vme_end;
+	e->vme_mask[0] = e->vme_mask[1] = 0;
+	e->vme_max_gap = 0;
 	pred->vme_gap = e->vme_start - pred->vme_end;
-	e->vme_prev = pred;
-	e->vme_next = next;
-	pred->vme_next = e;
-	next->vme_prev = e;
 	/*
 	 * The place behind pred is its right child's, or, if that is taken,
 	 * the left child's of the next entry, which is then free.
 	 */
-	if (pred->vme_rb.rb_right == NULL)
+	if (n == NULL)
 		rb_link(&e->vme_rb, &pred->vme_rb, &pred->vme_rb.rb_right);
-	else
-		rb_link(&e->vme_rb, &next->vme_rb, &next->vme_rb.rb_left);
+	else {
+		while (n->rb_left != NULL)
+			n = n->rb_left;
+		rb_link(&e->vme_rb, n, &n->rb_left);
+	}
 	propagate(e, pred);
 	rb_link_fixup(&map->vm_tree, &e->vme_rb);
 }
@@ -211,46 +252,63 @@ space_link(struct vm_map *map, struct vm_map_entry *e,
 void
 space_unlink(struct vm_map *map, struct vm_map_entry *e)
 {
-	struct vm_map_entry *pred = e->vme_prev;
+	struct vm_map_entry *pred = vme_prev(e), *low;
 	struct rb_mend mend;
 
 	pred->vme_gap = vme_hole_end(e) - pred->vme_end;
-	pred->vme_next = e->vme_next;
-	e->vme_next->vme_prev = pred;
-	if (e->vme_rb.rb_left != NULL) {
+	if (vme_left(e) != NULL) {
+		if (vme_left(e) != pred)
+			pred->vme_mask[0] = e->vme_mask[0];
+		pred->vme_mask[1] = e->vme_mask[1];
 		pred->vme_max_gap = e->vme_max_gap;
-		pred->vme_mask = e->vme_mask;
 	}
 	rb_unlink(&map->vm_tree, &e->vme_rb, &mend);
-	propagate(vme_of(mend.rm_parent), pred);
+	low = vme_of(mend.rm_parent);
+	pull_mask(low, mend.rm_left ? vme_left(low) : vme_right(low),
+	    !mend.rm_left);
+	propagate(low, pred);
 	rb_unlink_fixup(&map->vm_tree, &mend);
 }
 
 struct vm_map_entry *
-space_floor(struct vm_map *map, vaddr_t addr)
+space_above(const struct vm_map *map, vaddr_t addr)
 {
-	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root);
-	struct vm_map_entry *floor = &map->vm_sentinel;
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *above = NULL;
 
 	while (e != NULL)
-		if (e->vme_start <= addr) {
-			floor = e;
+		if (e->vme_end > addr) {
+			above = e;
+			e = vme_left(e);
+		} else
+			e = vme_right(e);
+	return above;
+}
+
+struct vm_map_entry *
+space_before(const struct vm_map *map, vaddr_t addr)
+{
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *before = NULL;
+
+	while (e != NULL)
+		if (e->vme_end <= addr) {
+			before = e;
 			e = vme_right(e);
 		} else
 			e = vme_left(e);
-	return floor;
+	return before;
 }
 
 /* ------------------------------- searches ------------------------------ */
 
 /*
- * What a descent looks for: a hole of one class (w_bit is its bit), or, with
- * w_bit = 0, any of at least w_lo bytes.
+ * What a descent looks for: a hole of w_lo bytes or more, and less than w_lo +
+ * w_width.  A subtree has one if its mask has one of the classes w_classes
+ * and, where that leaves it open (w_max not 0), its max_gap is at least w_max.
  */
 struct want {
-	uint64_t	w_bit;
-	vsize_t		w_lo;		/* the hole is in [lo, lo + width) */
-	vsize_t		w_width;
+	vsize_t		w_lo, w_width;
+	uint64_t	w_classes;
+	vsize_t		w_max;
 };
 
 static inline struct want
@@ -259,17 +317,31 @@ want_class(unsigned cls)
 	vsize_t lo = ptoa(vm_map_class_pages(cls));
 
 	return (struct want){
-		.w_bit = (uint64_t)1 << cls,
 		.w_lo = lo,
 		.w_width = cls + 1 < CLASS_NONE ?
 		    ptoa(vm_map_class_pages(cls + 1)) - lo : -lo,
+		.w_classes = (uint64_t)1 << cls,
 	};
 }
 
 static inline struct want
 want_size(vsize_t bytes)
 {
-	return (struct want){ 0, bytes, -bytes };
+	return (struct want){
+		.w_lo = bytes,
+		.w_width = -bytes,
+		.w_classes = ~(uint64_t)0 << space_class(atop(bytes)),
+		.w_max = bytes > LARGE ? bytes : 0,
+	};
+}
+
+/* Searches run from the low end of the map up, or from the high end down. */
+enum side { LOW = 0, HIGH = 1 };	/* also the index of vme_mask */
+
+static inline struct vm_map_entry *
+kid(const struct vm_map_entry *e, enum side side)
+{
+	return side == LOW ? vme_left(e) : vme_right(e);
 }
 
 static inline bool
@@ -279,40 +351,30 @@ has_own(const struct vm_map_entry *e, const struct want *w)
 }
 
 static inline bool
-has_below(const struct vm_map_entry *e, const struct want *w)
+has_below(const struct vm_map_entry *e, const struct want *w, enum side side)
 {
-	SPACE_VISIT(e);
-	if (e == NULL)
+	if ((e->vme_mask[side] & w->w_classes) == 0)
 		return false;
-	return w->w_bit != 0 ? (e->vme_mask & w->w_bit) != 0 :
-	    e->vme_max_gap >= w->w_lo;
-}
-
-/* Searches run from the low end of the map up, or from the high end down. */
-enum side { LOW, HIGH };
-
-static inline struct vm_map_entry *
-kid(const struct vm_map_entry *e, enum side side)
-{
-	return side == LOW ? vme_left(e) : vme_right(e);
+	if (w->w_max == 0)
+		return true;
+	SPACE_VISIT(kid(e, side));
+	return kid(e, side)->vme_max_gap >= w->w_max;
 }
 
 /* The hole nearest to that side in e's subtree, which is known to have one. */
 static inline struct vm_map_entry *
 descend(struct vm_map_entry *e, const struct want *w, enum side side)
 {
-	struct vm_map_entry *k;
+	enum side away = side == LOW ? HIGH : LOW;
 
 	for (;;) {
-		k = kid(e, side);
-		if (has_below(k, w))
-			e = k;
+		SPACE_VISIT(e);
+		if (has_below(e, w, side))
+			e = kid(e, side);
 		else if (has_own(e, w))
 			return e;
-		else {
-			e = kid(e, side == LOW ? HIGH : LOW);
-			SPACE_VISIT(e);
-		}
+		else
+			e = kid(e, away);
 	}
 }
 
@@ -333,7 +395,7 @@ static struct vm_map_entry *
 nearest(struct vm_map *map, const struct want *w, vaddr_t edge, enum side side)
 {
 	enum side away = side == LOW ? HIGH : LOW;
-	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *k;
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root);
 	struct vm_map_entry *node = NULL, *subtree = NULL;
 
 	while (e != NULL) {
@@ -342,12 +404,11 @@ nearest(struct vm_map *map, const struct want *w, vaddr_t edge, enum side side)
 			e = kid(e, away);
 			continue;
 		}
-		k = kid(e, away);
 		if (has_own(e, w)) {
 			node = e;
 			subtree = NULL;
-		} else if (has_below(k, w))
-			subtree = k;
+		} else if (has_below(e, w, away))
+			subtree = kid(e, away);
 		e = kid(e, side);
 	}
 	return subtree != NULL ? descend(subtree, w, side) : node;
@@ -358,22 +419,20 @@ static struct vm_map_entry *
 further(struct vm_map_entry *e, const struct want *w, enum side side)
 {
 	enum side away = side == LOW ? HIGH : LOW;
-	struct vm_map_entry *k;
+	struct vm_map_entry *from;
 
-	for (;;) {
-		k = kid(e, away);
-		if (has_below(k, w))
-			return descend(k, w, side);
+	do {
+		if (has_below(e, w, away))
+			return descend(kid(e, away), w, side);
 		do {
-			k = e;
+			from = e;
 			e = vme_parent(e);
 			SPACE_VISIT(e);
 			if (e == NULL)
 				return NULL;
-		} while (k == kid(e, away));
-		if (has_own(e, w))
-			return e;
-	}
+		} while (from == kid(e, away));
+	} while (!has_own(e, w));
+	return e;
 }
 
 /* -------------------------------- windows ------------------------------ */
@@ -404,13 +463,6 @@ part_class(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
 	vsize_t bytes = e != NULL ? part(e, min, max) : 0;
 
 	return bytes != 0 ? space_class(atop(bytes)) : CLASS_NONE;
-}
-
-static inline uint64_t
-mask_below(const struct vm_map_entry *e)
-{
-	SPACE_VISIT(e);
-	return e != NULL ? e->vme_mask : 0;
 }
 
 /*
@@ -445,8 +497,7 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 				e = vme_right(e);
 				continue;
 			}
-			w->w_mask |= gap_bit(e->vme_gap) |
-			    mask_below(vme_right(e));
+			w->w_mask |= gap_bit(e->vme_gap) | e->vme_mask[HIGH];
 			e = vme_left(e);
 		}
 		for (e = vme_right(fork); e != NULL; ) {
@@ -456,8 +507,7 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 				e = vme_left(e);
 				continue;
 			}
-			w->w_mask |= gap_bit(e->vme_gap) |
-			    mask_below(vme_left(e));
+			w->w_mask |= gap_bit(e->vme_gap) | e->vme_mask[LOW];
 			e = vme_right(e);
 		}
 	}
@@ -477,7 +527,7 @@ window_open(struct vm_map *map, const struct space_request *rq,
 		return;
 	}
 	*w = (struct window){
-		.w_mask = vme_of(map->vm_tree.rb_root)->vme_mask,
+		.w_mask = mask_of(vme_of(map->vm_tree.rb_root)),
 		.w_edge = map->vm_min,
 		.w_class_lo = CLASS_NONE,
 		.w_class_hi = CLASS_NONE,
@@ -566,7 +616,7 @@ fit_in_order(struct vm_map *map, const struct space_request *rq,
 		if (beyond(e, side == LOW ? rq->sr_max : rq->sr_min,
 		    side == LOW ? HIGH : LOW))
 			return NULL;
-		map->vm_stats.vms_last_visits++;
+		map->vm_stats.vms_last_visits += rq->sr_align > PAGE_SIZE;
 		e = further(e, &w, side);
 	}
 	return e;
@@ -616,10 +666,6 @@ fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 struct vm_map_entry *
 space_find(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 {
-	const struct vm_map_entry *root = vme_of(map->vm_tree.rb_root);
-
-	if (root->vme_max_gap < rq->sr_need)
-		return NULL;
 	switch (rq->sr_policy) {
 	case VM_FIT_FIRST:
 		return fit_in_order(map, rq, LOW, start);
