@@ -70,10 +70,12 @@ libvm: $(B)/host64/libvm.a $(B)/host32/libvm.a
 KSRC	:= $(shell sed 's/[ \t]*\#.*//' conf/files)
 KOBJ	:= $(patsubst %,$(B)/kern/%.o,$(KSRC))
 LIBGCC	= $$($(KCC) -print-libgcc-file-name)
+# The entry point is a virtual address: GRUB and QEMU look it up in the
+# segments, and jump to where that was loaded.
 KLINK	= $(KCC) -march=i486 -nostdlib -static -no-pie -Wl,--build-id=none \
 	  -Wl,-z,max-page-size=0x1000 -Wl,-z,noexecstack \
 	  -Wl,--no-warn-rwx-segments -Wl,--fatal-warnings \
-	  -Wl,-T,conf/kernel.ld $(KOBJ)
+	  -Wl,-T,conf/kernel.ld -Wl,-e,entry $(KOBJ)
 KSYMS	= $(CROSS)nm -n
 
 $(B)/kern/%.c.o: %.c Makefile
