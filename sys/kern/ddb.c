@@ -15,7 +15,10 @@ ddb_enter(const struct trapframe *tf, const char *why)
 {
 	char line[DDB_LINE];
 
-	printf("%s\n", why);
+	if (tf != NULL)
+		backtrace(tf);		/* whoever trapped has told the rest */
+	else
+		printf("%s\n", why);
 	/* `halt` says that nobody sits here, and a script waits. */
 	if (bootopt("halt"))
 		md_halt(2);

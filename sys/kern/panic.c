@@ -150,7 +150,7 @@ vpanic(const char *fmt, va_list ap)
 	locks_print();
 	backtrace(NULL);
 	for (;;)
-		ddb_enter(NULL, "panic");
+		ddb_enter(NULL, "The debugger; `help` lists its commands.");
 }
 
 void
