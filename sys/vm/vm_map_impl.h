@@ -154,8 +154,8 @@ void	space_link(struct vm_map *, struct vm_map_entry *e,
 	    struct vm_map_entry *pred);
 void	space_unlink(struct vm_map *, struct vm_map_entry *e);
 
-/* e's own hole has changed in place: bring the summaries up to date. */
-void	space_update(struct vm_map_entry *e);
+/* The hole behind e is now of gap bytes: e or what follows was trimmed. */
+void	space_resize(struct vm_map_entry *e, vsize_t gap);
 
 /* The classes of all holes in e's subtree. */
 uint64_t space_mask(const struct vm_map_entry *e);
@@ -178,7 +178,7 @@ bool	space_fits(const struct vm_map_entry *e, const struct space_request *,
 static inline void
 entry_push(struct vm_map_entry **chain, struct vm_map_entry *e)
 {
-	e->vme_rb.rb_left = &(*chain)->vme_rb;
+	e->vme_rb.rb_left = *chain == NULL ? NULL : &(*chain)->vme_rb;
 	*chain = e;
 }
 
