@@ -38,9 +38,22 @@ cpu_brand(char brand[49])
 	return true;
 }
 
+/* Both fields got too small; the rest is further left. */
+static void
+cpu_model(uint32_t eax, unsigned *family, unsigned *model)
+{
+	*family = eax >> 8 & 0xF;
+	*model = eax >> 4 & 0xF;
+	if (*family == 6 || *family == 15)
+		*model |= (eax >> 16 & 0xF) << 4;
+	if (*family == 15)
+		*family += eax >> 20 & 0xFF;
+}
+
 static void
 cpu_identify(void)
 {
+	unsigned family, model;
 	uint32_t r[4];
 	char vendor[13], brand[49];
 	const char *name = brand;
@@ -55,15 +68,26 @@ cpu_identify(void)
 		brand[0] = '\0';
 	while (*name == ' ')		/* Intel fills up on the left */
 		name++;
+	cpu_model(r[0], &family, &model);
 	printf("cpu: %s, family %u model %u stepping %u%s%s\n", vendor,
-	    (unsigned)(r[0] >> 8 & 0xF), (unsigned)(r[0] >> 4 & 0xF),
-	    (unsigned)(r[0] & 0xF), *name != '\0' ? ", " : "", name);
+	    family, model, (unsigned)(r[0] & 0xF), *name != '\0' ? ", " : "",
+	    name);
+}
+
+/* From here on one can print, a trap is told, and options are known. */
+void
+md_console_init(void)
+{
+	kbd_init();
+	vga_init();
+	com_init();
+	segments_init();
+	bootinfo_init();
 }
 
 void
 md_cpu_init(void)
 {
-	segments_init();
 	if (!eflags_can(EFLAGS_AC))
 		panic("md_cpu_init: a 386, without invlpg and write "
 		    "protection: a 486 is the least");

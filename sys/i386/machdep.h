@@ -22,6 +22,9 @@ extern pte_t	boot_pd[], boot_pt_image[], boot_pt_misc[];
 /* machdep.c: the CPU */
 extern bool	cpu_has_cpuid;
 
+/* memory.c */
+void	bootinfo_init(void);
+
 /* segments.c: GDT, TSS, IDT */
 void	segments_init(void);
 void	segments_fault_frame(struct trapframe *);	/* from main_tss */

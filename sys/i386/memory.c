@@ -16,6 +16,7 @@
 
 static struct bootmem bootmem;
 static struct bootinfo bootinfo;
+static int bootinfo_error;
 static paddr_t pagearray_pa;
 static vsize_t pagearray_size;
 
@@ -49,7 +50,7 @@ print_mmap(void)
 	for (unsigned i = 0; i < bi->bi_nmmap; i++) {
 		const struct bootinfo_mmap *m = &bi->bi_mmap[i];
 
-		printf("  [%#011llx, %#011llx) %9llu KB  %s\n",
+		printf("  [0x%09llx, 0x%09llx) %9llu KB  %s\n",
 		    (unsigned long long)m->bp_base,
 		    (unsigned long long)(m->bp_base + m->bp_len),
 		    (unsigned long long)m->bp_len >> 10,
@@ -83,22 +84,26 @@ print_taken(void)
 		    (unsigned long long)bootmem.bm_above4g >> 20);
 }
 
-/* Believe the loader, as far as multiboot.c does. */
-static void
-read_bootinfo(void)
+/*
+ * Believe the loader, as far as multiboot.c does.  Early, so that the
+ * command line is there for all else; what came of it is told later.
+ */
+void
+bootinfo_init(void)
 {
-	int error;
+	bootinfo_error = multiboot_parse(boot_magic, boot_info,
+	    pmap_boot_read, NULL, &bootmem, &bootinfo);
+}
 
-	error = multiboot_parse(boot_magic, boot_info, pmap_boot_read, NULL,
-	    &bootmem, &bootinfo);
-	if (error != 0)
+static void
+print_bootinfo(void)
+{
+	if (bootinfo_error != 0)
 		panic("multiboot: %s (eax %#x, ebx %#x, error %d)",
 		    bootinfo.bi_error, (unsigned)boot_magic,
-		    (unsigned)boot_info, error);
-	bootmem_take(&bootmem, IMAGE_PA, KVTOP(image_end) - IMAGE_PA);
-	printf("boot: by %s, command line \"%s\"\n",
-	    bootinfo.bi_loader[0] != '\0' ? bootinfo.bi_loader :
-	    "an unnamed loader", bootinfo.bi_cmdline);
+		    (unsigned)boot_info, bootinfo_error);
+	printf("boot: by %s\n", bootinfo.bi_loader[0] != '\0' ?
+	    bootinfo.bi_loader : "an unnamed loader");
 	print_mmap();
 	print_taken();
 }
@@ -158,7 +163,8 @@ print_frames(void)
 void
 md_memory_init(void)
 {
-	read_bootinfo();
+	print_bootinfo();
+	bootmem_take(&bootmem, IMAGE_PA, KVTOP(image_end) - IMAGE_PA);
 	place_pagearray();
 	pmap_boot_final();
 	bootmem_close(&bootmem);

@@ -95,11 +95,3 @@ vga_init(void)
 	vga_pos -= vga_pos % VGA_COLS;
 	cons_add(&vga_cons);
 }
-
-void
-md_console_init(void)
-{
-	kbd_init();
-	vga_init();
-	com_init();
-}
