@@ -332,6 +332,7 @@ struct slot {
 
 static struct world {
 	struct kmem_cache *w_cache;
+	char		 w_name[16];
 	size_t		 w_size;
 	bool		 w_ctor;
 	unsigned	 w_nout;
@@ -343,14 +344,13 @@ world_make(struct world *w, uint64_t *rng)
 {
 	static const size_t sizes[] = { 1, 8, 20, 64, 72, 100, 192, 257, 512,
 	    704, 1024, 1568, 2080, 3000, 4096, 5952, 9000 };
-	char *name = malloc(16);
 	static unsigned serial;
 
-	snprintf(name, 16, "world %u", serial++);
+	snprintf(w->w_name, sizeof(w->w_name), "world %u", serial++);
 	w->w_size = sizes[k_random(rng) % nitems(sizes)];
 	w->w_ctor = w->w_size >= 4 && k_random(rng) % 3 == 0;
 	w->w_cache = w->w_ctor ? make_ctor(w->w_size) :
-	    make(name, w->w_size, (size_t)8 << k_random(rng) % 4, 0,
+	    make(w->w_name, w->w_size, (size_t)8 << k_random(rng) % 4, 0,
 	    k_random(rng) % 2 ? KM_HEAP : 0);
 	must(w->w_cache != NULL);
 	w->w_nout = 0;
