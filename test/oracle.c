@@ -388,13 +388,6 @@ is_border(const struct oracle *o, size_t p)
 	    o->o_page[p - 1].op_id != o->o_page[p].op_id;
 }
 
-static bool
-is_one(const struct oracle *o, size_t p, size_t q)
-{
-	return o->o_page[p].op_id != 0 &&
-	    o->o_page[p].op_id == o->o_page[q - 1].op_id;
-}
-
 /*
  * The kernel map's ranges are whole regions: from the begin of one, or of
  * its usable part, to the end of one, or of its usable part.  Makes page
@@ -437,28 +430,48 @@ oracle_region(const struct oracle *o, vaddr_t addr, vaddr_t *start,
 	*end = oracle_va(o, q);
 }
 
+/* A region's part between the guards. */
+static void
+usable(const struct oracle *o, vaddr_t start, vaddr_t end, vaddr_t *use,
+    vaddr_t *use_end)
+{
+	while (o->o_page[oracle_pgno(o, start)].op_guard_lo)
+		start += PAGE_SIZE;
+	while (o->o_page[oracle_pgno(o, end - PAGE_SIZE)].op_guard_hi)
+		end -= PAGE_SIZE;
+	*use = start;
+	*use_end = end;
+}
+
+/* A region, with its guards or without: else what kernel maps say to it. */
+static unsigned
+one_region(const struct oracle *o, vaddr_t start, vaddr_t end)
+{
+	vaddr_t a, b, use, use_end;
+
+	if (o->o_page[oracle_pgno(o, start)].op_id == 0)
+		return RES(EFAULT);
+	oracle_region(o, start, &a, &b);
+	usable(o, a, b, &use, &use_end);
+	if ((start == a && end == b) || (start == use && end == use_end))
+		return 0;
+	return RES_INVAL;
+}
+
 unsigned
 oracle_free(const struct oracle *o, vaddr_t addr, vsize_t size)
 {
-	vaddr_t start, end, use;
-	vsize_t usable = 0;
+	vaddr_t start, end, use, use_end;
 
-	if (addr % PAGE_SIZE != 0 || size % PAGE_SIZE != 0 || size == 0)
-		return RES_INVAL;
 	if (o->o_flags == VM_MAP_USER)
 		return RES_INVAL;
-	if (addr < o->o_min || addr >= o->o_max)
-		return RES(EFAULT) | RES_INVAL;
-	if (o->o_page[oracle_pgno(o, addr)].op_id == 0)
+	if (addr < o->o_min || addr >= o->o_max ||
+	    o->o_page[oracle_pgno(o, addr)].op_id == 0)
 		return in_map(o, addr, addr + size) ? RES(EFAULT) :
-		    RES(EFAULT) | RES_INVAL;
+		    RES(EFAULT) | RES_INVAL;	/* both are true */
 	oracle_region(o, addr, &start, &end);
-	for (use = start; o->o_page[oracle_pgno(o, use)].op_guard_lo; )
-		use += PAGE_SIZE;
-	while (use + usable < end &&
-	    !o->o_page[oracle_pgno(o, use + usable)].op_guard_hi)
-		usable += PAGE_SIZE;
-	if (addr != use || size != usable)
+	usable(o, start, end, &use, &use_end);
+	if (addr != use || size != use_end - use)
 		return RES_INVAL | (any_wired(o, start, end) ? RES(EBUSY) : 0);
 	return any_wired(o, start, end) ? RES(EBUSY) : RES(0);
 }
@@ -487,15 +500,13 @@ oracle_remove(const struct oracle *o, vaddr_t start, vaddr_t end,
     bool starved)
 {
 	unsigned right = 0;
-	size_t p, q;
 
 	if (!in_map(o, start, end))
 		return RES_INVAL;
 	if (any_wired(o, start, end))
 		right |= RES(EBUSY);
-	if (o->o_flags == VM_MAP_KERNEL &&
-	    (!whole_regions(o, start, end, &p, &q) || !is_one(o, p, q)))
-		right |= RES_INVAL;
+	if (o->o_flags == VM_MAP_KERNEL)
+		right |= one_region(o, start, end);
 	if (right != 0)
 		return right;
 	if (starved && cuts_in_two(o, start, end))

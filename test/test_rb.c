@@ -176,14 +176,14 @@ examine_order(const struct rb_tree *t, const unsigned *values, size_t n)
 	const struct rb_node *p, *last = NULL;
 	size_t i = 0;
 
-	for (p = rb_first(t); p != NULL; p = rb_next(p)) {
+	for (p = rb_min(t); p != NULL; p = rb_succ(p)) {
 		must(i < n);
 		must(item(p)->i_value == values[i++]);
-		must(rb_prev(p) == last);
+		must(rb_pred(p) == last);
 		last = p;
 	}
 	must(i == n);
-	must(rb_last(t) == last);
+	must(rb_max(t) == last);
 }
 
 /* All that can be said about a tree whose values in order are expect[]. */
@@ -418,7 +418,7 @@ START_TEST(plain_tree)
 	}
 	examine_order(&t, values, RANDOM_NODES);
 	for (i = RANDOM_NODES; i-- > 0; ) {
-		rb_unlink(&t, rb_first(&t), &m);
+		rb_unlink(&t, rb_min(&t), &m);
 		rb_unlink_fixup(&t, &m);
 		must(rb_check(&t, &n) == NULL);
 		must(n == i);
@@ -434,8 +434,8 @@ START_TEST(empty_tree)
 	struct rb_tree t = { NULL, NULL };
 	size_t n = 1;
 
-	must(rb_first(&t) == NULL);
-	must(rb_last(&t) == NULL);
+	must(rb_min(&t) == NULL);
+	must(rb_max(&t) == NULL);
 	must(rb_check(&t, &n) == NULL);
 	must(n == 0);
 }
@@ -476,7 +476,7 @@ START_TEST(check_sees_faults)
 
 	full_tree(&t);				/* red below red */
 	root = t.rb_root;
-	for (l = rb_first(&t); l != NULL; l = rb_next(l))
+	for (l = rb_min(&t); l != NULL; l = rb_succ(l))
 		if (l != root)
 			l->rb_up &= ~(uintptr_t)1;
 	must(rb_check(&t, &n) != NULL);

@@ -242,13 +242,6 @@ or_starved(const struct twin *t, unsigned right)
 	return t->t_starved && (right & RES(0)) ? right | RES(ENOMEM) : right;
 }
 
-/* What a search may read that goes down the tree and nowhere else. */
-static unsigned
-few_visits(unsigned long nentries)
-{
-	return 4 * (1 + bit_highest64(nentries + 1)) + 8;
-}
-
 static void
 alloc_stats(struct twin *t, const struct vm_map_request *r,
     const struct vm_map_stats *a, int error)
@@ -261,11 +254,10 @@ alloc_stats(struct twin *t, const struct vm_map_request *r,
 	if (!t->t_starved && b.vms_fails != a->vms_fails + (error == ENOMEM))
 		twin_fail(t, "alloc: vms_fails went up by %llu",
 		    (unsigned long long)(b.vms_fails - a->vms_fails));
-	if (r->vr_align <= PAGE_SIZE && b.vms_last_visits -
-	    a->vms_last_visits > few_visits(b.vms_entries))
-		twin_fail(t, "alloc: %llu visits in a last resort without "
-		    "alignment", (unsigned long long)(b.vms_last_visits -
-		    a->vms_last_visits));
+	if (r->vr_align <= PAGE_SIZE &&
+	    (b.vms_last_resort != a->vms_last_resort ||
+	    b.vms_last_visits != a->vms_last_visits))
+		twin_fail(t, "alloc: a last resort without alignment");
 }
 
 static void
