@@ -147,39 +147,44 @@ mmap_not_ram(const struct parser *p, const struct multiboot_mmap *mm)
 		bootmem_reserve(p->p_bm, mm->mm_base, mm->mm_len);
 }
 
-/* => false: there is no map, or not one entry of it can be read */
-static bool
+/*
+ * => ENOENT: there is no map, or not one entry of it can be read; EFAULT:
+ *    what could be read once cannot be read again, so that what is not RAM
+ *    is not known
+ */
+static int
 ram_by_map(const struct parser *p)
 {
 	uint64_t end;
+	unsigned n;
 	bool whole;
 
 	if ((p->p_mbi.mbi_flags & MBI_MMAP) == 0)
-		return false;
-	if (mmap_walk(p, &end, &whole, mmap_ram) == 0) {
+		return ENOENT;
+	n = mmap_walk(p, &end, &whole, mmap_ram);
+	if (!whole || n == 0)
 		p->p_bi->bi_bad++;
-		return false;
-	}
-	if (!whole)
-		p->p_bi->bi_bad++;
-	mmap_walk(p, &end, &whole, mmap_not_ram);
+	if (n == 0)
+		return ENOENT;
+	if (mmap_walk(p, &end, &whole, mmap_not_ram) != n)
+		return EFAULT;
 	bootmem_take(p->p_bm, p->p_mbi.mbi_mmap_addr,
 	    end - p->p_mbi.mbi_mmap_addr);
 	p->p_bi->bi_flags |= MBI_MMAP;
-	return true;
+	return 0;
 }
 
-static bool
+static int
 ram_by_size(const struct parser *p)
 {
 	uint64_t lower = (uint64_t)p->p_mbi.mbi_mem_lower * 1024;
 	uint64_t upper = (uint64_t)p->p_mbi.mbi_mem_upper * 1024;
 
 	if ((p->p_mbi.mbi_flags & MBI_MEMORY) == 0)
-		return false;
+		return ENOENT;
 	bootmem_add(p->p_bm, 0, lower < PC_HOLE ? lower : PC_HOLE);
 	bootmem_add(p->p_bm, BYTES_1M, upper);
-	return true;
+	return 0;
 }
 
 static void
@@ -314,6 +319,8 @@ multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *readfn,
 		.p_read = readfn, .p_arg = arg, .p_bm = bm, .p_bi = bi,
 	};
 
+	int error;
+
 	memset(bi, 0, sizeof(*bi));
 	bootmem_init(bm);
 	if (magic != MULTIBOOT_MAGIC)
@@ -326,7 +333,10 @@ multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *readfn,
 		bi->bi_mem_lower = p.p_mbi.mbi_mem_lower;
 		bi->bi_mem_upper = p.p_mbi.mbi_mem_upper;
 	}
-	if (!ram_by_map(&p) && !ram_by_size(&p))
+	error = ram_by_map(&p);
+	if (error == EFAULT)
+		return fail(bi, EFAULT, "the memory map cannot be read twice");
+	if (error != 0 && ram_by_size(&p) != 0)
 		return fail(bi, ENOENT,
 		    "the loader gave neither a memory map nor a memory size");
 	bootmem_reserve(bm, 0, PAGE_SIZE);

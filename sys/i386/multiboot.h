@@ -137,8 +137,8 @@ typedef bool	multiboot_read_t(void *arg, uint64_t pa, void *buf, size_t len);
  *    kernel's own image is not: that is the caller's to do, before the first
  *    bootmem_alloc
  * => 0, or with bi->bi_error set: EINVAL (magic), EFAULT (nothing to be read
- *    at mbi_pa), ENOENT (no memory information), ENOMEM (no usable RAM at or
- *    above 1 MiB)
+ *    at mbi_pa, or the map only once), ENOENT (no memory information),
+ *    ENOMEM (no usable RAM at or above 1 MiB)
  * => what else makes no sense is skipped and counted, in bi_bad and bm_bad
  */
 int	multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *,

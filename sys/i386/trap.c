@@ -52,7 +52,7 @@ trap_name(uint32_t no)
 	return no < T_NEXCEPTIONS ? trap_names[no] : "unexpected interrupt";
 }
 
-/* " in ...", when va lies where nothing may ever be. */
+/* " (…)", when va lies where nothing may ever be. */
 static const char *
 forbidden_place(vaddr_t va)
 {
@@ -60,12 +60,12 @@ forbidden_place(vaddr_t va)
 		vaddr_t		 start;
 		const char	*what;
 	} places[] = {
-		{ 0, ", through a null pointer" },
-		{ VM_HEAP_MIN - PAGE_SIZE, ", the image's guard page" },
-		{ VM_HEAP_MAX - PAGE_SIZE, ", the heap's guard page" },
+		{ 0, " (a null pointer?)" },
+		{ VM_HEAP_MIN - PAGE_SIZE, " (the image's guard page)" },
+		{ VM_HEAP_MAX - PAGE_SIZE, " (the heap's guard page)" },
 		{ VM_SLAB_MAX - PAGE_SIZE,
-		    ", the guard page below the boot stack" },
-		{ STACK_GUARD, ", the guard page above the boot stack" },
+		    " (the guard page below the boot stack)" },
+		{ STACK_GUARD, " (the guard page above the boot stack)" },
 	};
 
 	for (unsigned i = 0; i < nitems(places); i++) {
@@ -75,20 +75,27 @@ forbidden_place(vaddr_t va)
 	return "";
 }
 
-/* "write to read-only kernel page 0x…, the heap's guard page" */
+/* "write to read-only kernel page 0xc0100000" */
 static void
 describe_page_fault(const struct trapframe *tf, vaddr_t va, char *buf,
     size_t size)
 {
 	const char *op = tf->tf_err & PGEX_W ? "write to" :
 	    va == tf->tf_eip ? "execution of" : "read of";
-	const char *state = tf->tf_err & PGEX_RSVD ? "badly mapped" :
-	    !(tf->tf_err & PGEX_P) ? "not present" :
-	    tf->tf_err & PGEX_W ? "read-only" : "protected";
+	const char *state = tf->tf_err & PGEX_RSVD ? "badly mapped " :
+	    !(tf->tf_err & PGEX_P) ? "" :
+	    tf->tf_err & PGEX_W ? "read-only " : "protected ";
 
-	k_snprintf(buf, size, "%s %s %s page %#lx%s%s", op, state,
-	    va >= KERNBASE ? "kernel" : "user", va,
-	    tf->tf_err & PGEX_U ? " from user mode" : "",
+	vaddr_t off;
+	const char *sym = ksym_find(va, &off);
+	char where[80] = "";
+
+	if (sym != NULL)
+		k_snprintf(where, sizeof(where), " (%s+%#lx)", sym, off);
+	k_snprintf(buf, size, "%s %s%s page %#lx%s%s%s%s", op, state,
+	    va >= KERNBASE ? "kernel" : "user", va, where,
+	    tf->tf_err & PGEX_P ? "" : ", not present",
+	    tf->tf_err & PGEX_U ? ", from user mode" : "",
 	    forbidden_place(va));
 }
 
@@ -97,7 +104,7 @@ static void
 describe(const struct trapframe *tf, vaddr_t cr2, char *buf, size_t size)
 {
 	const char *name = trap_name(tf->tf_trapno);
-	char why[128];
+	char why[200];
 
 	if (tf->tf_trapno == T_PAGE) {
 		describe_page_fault(tf, cr2, why, sizeof(why));
@@ -130,7 +137,7 @@ print_trap(const struct trapframe *tf, const char *why)
 static void
 trap_debug(struct trapframe *tf)
 {
-	char why[160];
+	char why[240];
 
 	describe(tf, rcr2(), why, sizeof(why));
 	panic_fault("%s at %#x", why, (unsigned)tf->tf_eip);
@@ -173,7 +180,7 @@ trap_double_fault(void)
 {
 	struct trapframe tf;
 	vaddr_t cr2 = rcr2();
-	char why[160];
+	char why[240];
 
 	segments_leave_double_fault();
 	segments_fault_frame(&tf);
