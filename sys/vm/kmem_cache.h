@@ -38,6 +38,7 @@ struct kmem_cache *kmem_cache_create(const struct kmem_cache_args *);
  * Return every slab and the cache itself.
  * => EBUSY when objects are still out: they are reported, and the cache goes
  *    on as it was
+ * => not from an interrupt
  */
 int	kmem_cache_destroy(struct kmem_cache *);
 
@@ -55,7 +56,11 @@ void	*kmem_cache_alloc(struct kmem_cache *, int flags);
  */
 void	kmem_cache_free(struct kmem_cache *, void *obj);
 
-/* Return the empty slabs; the number of pages that went back. */
+/*
+ * Return the empty slabs; the number of pages that went back.  kmem_alloc
+ * calls for it by itself when it runs short.
+ * => nothing happens in an interrupt
+ */
 unsigned long kmem_cache_reap(struct kmem_cache *);
 unsigned long kmem_cache_reap_all(void);
 
@@ -72,7 +77,11 @@ struct kmem_cache_stats {
 };
 void	kmem_cache_stats(struct kmem_cache *, struct kmem_cache_stats *);
 
-/* The caches in order of creation: NULL begins, NULL ends. */
+/*
+ * The caches in order of creation: NULL begins, NULL ends.
+ * => takes no lock: for the debugger, and for who knows that no cache is
+ *    made or destroyed meanwhile
+ */
 struct kmem_cache *kmem_cache_next(struct kmem_cache *);
 
 /* The cache and the begin of the object that ptr points into, if any. */

@@ -10,6 +10,9 @@
  *	pmap		(mutex)		the machine's, one per pmap
  *	vm_phys		(mutex)		vm_phys.c
  *
+ * Leaves, taken with no other: the list of caches (kmem_cache.c), the pages
+ * that interrupts gave back (kmem_pages.c), the heap's figures (kmalloc.c).
+ *
  * A cache lock is dropped before the map is entered all the same: growing
  * and returning slabs happen with no lock held.
  */
