@@ -286,9 +286,8 @@ trim_high(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 	e->vme_guard_hi -= min_pages(atop(e->vme_end - addr), e->vme_guard_hi);
 	e->vme_guard_lo = (uint8_t)min_pages(atop(addr - e->vme_start),
 	    e->vme_guard_lo);
-	e->vme_gap += e->vme_end - addr;
+	space_resize(e, vme_hole_end(e) - addr);
 	e->vme_end = addr;
-	space_update(e);
 }
 
 /* Drop the lower end of e, up to addr: the hole before it grows. */
@@ -302,9 +301,8 @@ trim_low(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 	    e->vme_guard_lo);
 	e->vme_guard_hi = (uint8_t)min_pages(atop(e->vme_end - addr),
 	    e->vme_guard_hi);
-	prev->vme_gap += addr - e->vme_start;
 	e->vme_start = addr;
-	space_update(prev);
+	space_resize(prev, addr - prev->vme_end);
 }
 
 static void

@@ -16,15 +16,17 @@
  *
  * 2. What a node knows
  *
- * Of the holes in its subtree each node keeps a summary:
+ * Of the holes below it each node keeps a summary:
  *
- *	vme_max_gap	the size of the largest;
- *	vme_mask	bit k set when some hole is of size class k.
+ *	vme_mask[2]	the classes of the holes in its left and in its right
+ *			subtree: bit k is set when one is of size class k;
+ *	vme_max_gap	the largest hole of its own subtree, itself included,
+ *			or 0 if that is of an exact class.
  *
- * Classes are exact for 1…32 pages and half octaves above (vm_map_impl.h).
- * Both are joins of the children's and the node's own, so a changed hole
- * costs a walk towards the root that ends at the first node where nothing
- * changed (5).
+ * Classes are exact for 1…32 pages and half octaves above (vm_map_impl.h), so
+ * of small holes the mask knows the size, and max_gap is about large ones.
+ * The masks are the children's because a search then decides from the node
+ * that it is at, and an update needs no sibling: one node read per level.
  *
  * Why a mask?  Best fit asks for the *smallest* hole that is large enough.
  * max_gap cannot guide that search: it says that something fits below, and
@@ -35,11 +37,11 @@
  *
  * 3. A search: 2 pages, in a tree whose holes are (in pages) 4 2 7 2 1 3
  *
- *	                 C:7  {1,2,3,4,7}	smallest class >= 2: class 2
- *	               /     \			left has 2: go left
- *	      A:4 {2,4}       E:1 {1,2,3}
- *	         \           /   \		A: no left child, and 4 is not 2:
- *	       B:2 {2}   D:2 {2}  F:3 {3}	go right; B: taken
+ *	             C:7 {2,4|1,2,3}		smallest class >= 2: class 2;
+ *	           /     \			the left has 2: go left
+ *	  A:4 {|2}        E:1 {2|3}
+ *	      \           /   \		A: no 2 on the left, 4 is not 2:
+ *	       B:2      D:2    F:3		go right; B: taken
  *
  * 4. Policy: the five promises
  *
@@ -66,8 +68,8 @@
  *	        cut_lo   '---- wholly inside --'    cut_hi
  *	       (behind A)                          (behind E)
  *
- * The cost: without a window at most two nodes are read per level, so with a
- * height of at most 2 log2(n + 1) at most 4 log2(n + 1) nodes; with one, three
+ * The cost: one node is read per level, so with a height of at most
+ * 2 log2(n + 1) at most 2 log2(n + 1) nodes without a window; with one, three
  * such walks (mask, edge, descent).
  *
  * The idea of a search tree that knows its free ranges is McMahon's and
@@ -76,16 +78,18 @@
  *
  * 5. Keeping summaries
  *
- * A new entry N splits the hole behind its predecessor P.  P is always an
- * ancestor of N (N is hung to the right of P, or below P's right child), so
- * the walk up from N passes P.  It must not stop before: P's own hole has
- * changed.  Above P, the first node that does not change ends it.
+ * A change is told upwards as the set of classes that came to or went from a
+ * subtree.  At each node that set loses what the node has on its other side
+ * or by itself, and when it is empty nobody above need know (tell_mask).
+ * max_gap is told only when a large hole is involved (tell_max).
  *
- * Taking N out gives its room to P's hole.  rb_unlink puts the predecessor
- * into N's place where N has a left child; else P is an ancestor of N.  So
- * one walk passes P here as well.  In N's place P has to begin with N's
- * summary, which is what the nodes above were told: else it might look
- * unchanged there by chance.
+ * A new entry N splits the hole behind its predecessor P, and P is always an
+ * ancestor of N (N is hung to the right of P, or below P's right child).
+ * Taking N out gives its room to P's hole: if N has no left child, P is an
+ * ancestor again, and N's place is left by N's hole; else P is below N, and
+ * rb_unlink puts it into N's place, so it is P's place that is left.  Either
+ * way two holes change, one above the other (set_gaps), and they do so while
+ * the tree still has its old shape: what is then taken out has no hole.
  *
  * 6. Locking
  *
@@ -107,10 +111,15 @@ unsigned long space_visits;
 
 /* ------------------------------ summaries ------------------------------ */
 
+/* The bit of a hole's class; 0 for no hole. */
 static inline uint64_t
 gap_bit(vsize_t gap)
 {
-	return gap == 0 ? 0 : (uint64_t)1 << space_class(atop(gap));
+	vsize_t pages = atop(gap);
+
+	if (pages <= CLASS_EXACT)
+		return (uint64_t)1 << pages >> 1;
+	return (uint64_t)1 << space_class(pages);
 }
 
 static inline uint64_t
@@ -125,22 +134,33 @@ space_mask(const struct vm_map_entry *e)
 	return mask_of(e);
 }
 
-/* Take over a child's mask; does that change anything? */
-static inline bool
-pull_mask(struct vm_map_entry *e, const struct vm_map_entry *child, bool right)
+/*
+ * The classes `news` have come to or gone from e's subtree: tell the nodes
+ * above, up to last (included) or the root.  A class that a node has on its
+ * other side or by itself is no news further up.
+ */
+static void
+tell_mask(struct vm_map_entry *e, uint64_t news,
+    const struct vm_map_entry *last)
 {
-	uint64_t mask = child != NULL ? mask_of(child) : 0;
-	bool changed = e->vme_mask[right] != mask;
+	struct vm_map_entry *up;
+	bool right;
 
-	e->vme_mask[right] = mask;
-	return changed;
+	for (; news != 0 && e != last; e = up) {
+		up = vme_parent(e);
+		if (up == NULL)
+			break;
+		right = vme_right(up) == e;
+		up->vme_mask[right] ^= news;
+		news &= ~(up->vme_mask[!right] | gap_bit(up->vme_gap));
+	}
 }
 
 /*
  * Recompute max_gap; has it changed?  A child without large holes, as its
  * mask tells, is not touched.
  */
-static inline bool
+static bool
 pull_max(struct vm_map_entry *e)
 {
 	vsize_t max = e->vme_gap > LARGE ? e->vme_gap : 0;
@@ -157,26 +177,15 @@ pull_max(struct vm_map_entry *e)
 	return changed;
 }
 
-/*
- * e's own masks and hole are right; bring its max_gap and the path to the
- * root up to date.  last, on that path, is the highest entry whose own hole
- * has changed: from there on the first node to which nothing is new is the
- * last.
- */
+/* A large hole has come or gone at e, and at last on the way to the root. */
 static void
-propagate(struct vm_map_entry *e, const struct vm_map_entry *last)
+tell_max(struct vm_map_entry *e, const struct vm_map_entry *last)
 {
-	struct vm_map_entry *up;
-	bool passed = false, news;
+	bool passed = false;
 
-	for (;; e = up) {
-		news = pull_max(e);
+	for (; e != NULL; e = vme_parent(e)) {
 		passed = passed || e == last;
-		up = vme_parent(e);
-		if (up == NULL)
-			break;
-		news |= pull_mask(up, e, vme_right(up) == e);
-		if (passed && !news)
+		if (!pull_max(e) && passed)
 			break;
 	}
 }
@@ -198,10 +207,30 @@ space_rotate(struct rb_node *old_rb, struct rb_node *top_rb)
 		pull_max(old);
 }
 
-void
-space_update(struct vm_map_entry *e)
+/*
+ * Change the holes of two nodes, of which high is low itself or above it, and
+ * tell everybody above.
+ */
+static void
+set_gaps(struct vm_map_entry *low, vsize_t low_gap, struct vm_map_entry *high,
+    vsize_t high_gap)
 {
-	propagate(e, e);
+	uint64_t low_was = mask_of(low), high_was = mask_of(high);
+	bool large = (low->vme_gap | low_gap | high->vme_gap | high_gap) >
+	    LARGE;
+
+	low->vme_gap = low_gap;
+	high->vme_gap = high_gap;
+	tell_mask(low, low_was ^ mask_of(low), high);
+	tell_mask(high, high_was ^ mask_of(high), NULL);
+	if (large)
+		tell_max(low, high);
+}
+
+void
+space_resize(struct vm_map_entry *e, vsize_t gap)
+{
+	set_gaps(e, gap, e, gap);
 }
 
 /* ---------------------------- link and unlink -------------------------- */
@@ -214,14 +243,13 @@ space_init(struct vm_map *map)
 	*s = (struct vm_map_entry){
 		.vme_start = map->vm_min,
 		.vme_end = map->vm_min,
-		.vme_gap = map->vm_max - map->vm_min,
 		.vme_flags = VME_SENTINEL,
 	};
 	map->vm_tree.rb_root = NULL;
 	map->vm_tree.rb_rotate = space_rotate;
 	rb_link(&s->vme_rb, NULL, &map->vm_tree.rb_root);
 	rb_link_fixup(&map->vm_tree, &s->vme_rb);
-	space_update(s);
+	space_resize(s, map->vm_max - map->vm_min);
 }
 
 void
@@ -229,11 +257,9 @@ space_link(struct vm_map *map, struct vm_map_entry *e,
     struct vm_map_entry *pred)
 {
 	struct rb_node *n = pred->vme_rb.rb_right;
+	vaddr_t hole_end = vme_hole_end(pred);
 
-	e->vme_gap = vme_hole_end(pred) - e->vme_end;
-	e->vme_mask[0] = e->vme_mask[1] = 0;
-	e->vme_max_gap = 0;
-	pred->vme_gap = e->vme_start - pred->vme_end;
+	e->vme_gap = e->vme_mask[0] = e->vme_mask[1] = e->vme_max_gap = 0;
 	/*
 	 * The place behind pred is its right child's, or, if that is taken,
 	 * the left child's of the next entry, which is then free.
@@ -245,28 +271,28 @@ space_link(struct vm_map *map, struct vm_map_entry *e,
 			n = n->rb_left;
 		rb_link(&e->vme_rb, n, &n->rb_left);
 	}
-	propagate(e, pred);
+	set_gaps(e, hole_end - e->vme_end, pred, e->vme_start - pred->vme_end);
 	rb_link_fixup(&map->vm_tree, &e->vme_rb);
 }
 
 void
 space_unlink(struct vm_map *map, struct vm_map_entry *e)
 {
-	struct vm_map_entry *pred = vme_prev(e), *low;
+	struct vm_map_entry *pred = vme_prev(e);
+	vsize_t gap = vme_hole_end(e) - pred->vme_end;
 	struct rb_mend mend;
 
-	pred->vme_gap = vme_hole_end(e) - pred->vme_end;
-	if (vme_left(e) != NULL) {
-		if (vme_left(e) != pred)
-			pred->vme_mask[0] = e->vme_mask[0];
+	if (vme_left(e) == NULL)
+		set_gaps(e, 0, pred, gap);
+	else {
+		/* pred is below, and will take e's place with all it knows. */
+		set_gaps(pred, 0, e, gap);
+		pred->vme_gap = gap;
+		pred->vme_mask[0] = e->vme_mask[0];
 		pred->vme_mask[1] = e->vme_mask[1];
 		pred->vme_max_gap = e->vme_max_gap;
 	}
 	rb_unlink(&map->vm_tree, &e->vme_rb, &mend);
-	low = vme_of(mend.rm_parent);
-	pull_mask(low, mend.rm_left ? vme_left(low) : vme_right(low),
-	    !mend.rm_left);
-	propagate(low, pred);
 	rb_unlink_fixup(&map->vm_tree, &mend);
 }
 
