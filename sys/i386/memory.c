@@ -7,6 +7,7 @@
 #include <i386/multiboot.h>
 #include <kern/kern.h>
 #include <kern/md.h>
+#include <libkern/errno.h>
 #include <vm/bootmem.h>
 #include <vm/vm_map.h>
 #include <vm/vm_phys.h>
@@ -57,7 +58,7 @@ print_mmap(void)
 		    mmap_type(m->bp_type));
 	}
 	if (bi->bi_moremmap > 0)
-		printf("  … and %u more\n", bi->bi_moremmap);
+		printf("  ... and %u more\n", bi->bi_moremmap);
 }
 
 static void
@@ -71,7 +72,7 @@ print_taken(void)
 		    (unsigned long long)bi->bi_mods[i].bm_range.bi_end,
 		    bi->bi_mods[i].bm_name);
 	if (bi->bi_moremods > 0)
-		printf("module: … and %u more\n", bi->bi_moremods);
+		printf("module: ... and %u more\n", bi->bi_moremods);
 	for (unsigned i = 0; i < bi->bi_nsyms; i++)
 		printf("symbols: [%#llx, %#llx)\n",
 		    (unsigned long long)bi->bi_syms[i].bi_start,
@@ -116,7 +117,11 @@ static void
 place_pagearray(void)
 {
 	pfn_t npfn = bootmem_npfn(&bootmem);
+	const char *wrong = bootmem_check(&bootmem);
+	int error;
 
+	if (wrong != NULL)
+		panic("boot: bootmem: %s", wrong);
 	pagearray_size = round_page(vm_phys_size(npfn));
 	if (bootmem_alloc(&bootmem, pagearray_size, PFN_16M, PFN_MAX,
 	    &pagearray_pa) != 0 &&
@@ -124,10 +129,13 @@ place_pagearray(void)
 	    &pagearray_pa) != 0)
 		panic("boot: no room in memory for the page array, %lu KB "
 		    "for %u frames", pagearray_size >> 10, (unsigned)npfn);
-	if (pmap_boot_map(&bootmem, PAGEARRAY_MIN, pagearray_pa,
-	    pagearray_size) != 0)
-		panic("boot: no room in memory for the tables that map the "
-		    "page array, %lu KB", pagearray_size >> 10);
+	error = pmap_boot_map(&bootmem, PAGEARRAY_MIN, pagearray_pa,
+	    pagearray_size);
+	if (error != 0)
+		panic("boot: the page array, %lu KB at %#lx: %s (error %d)",
+		    pagearray_size >> 10, pagearray_pa, error == ENOMEM ?
+		    "no room for the tables that map it" :
+		    "what the memory map calls RAM there is none", error);
 	vm_phys_init((void *)PAGEARRAY_MIN, npfn);
 }
 

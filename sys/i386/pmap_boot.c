@@ -5,6 +5,7 @@
  */
 #include <i386/machdep.h>
 #include <i386/memlayout.h>
+#include <libkern/errno.h>
 #include <machine/cpufunc.h>
 #include <vm/bootmem.h>
 #include <vm/pmap.h>
@@ -38,6 +39,21 @@ pmap_boot_read(void *arg, uint64_t pa, void *buf, size_t len)
 	return true;
 }
 
+/*
+ * Is there memory behind the page at va?  What the loader calls RAM need not
+ * be: where nothing answers, all bits read as ones, or as zeros.
+ */
+static bool
+probe_page(vaddr_t va)
+{
+	volatile uint32_t *first = (volatile uint32_t *)va;
+	volatile uint32_t *last = first + PAGE_SIZE / sizeof(*last) - 1;
+
+	*first = 0x5A5AA5A5;
+	*last = ~0x5A5AA5A5u;
+	return *first == 0x5A5AA5A5 && *last == ~0x5A5AA5A5u;
+}
+
 /* The entry for va; its table is placed if there is none yet. */
 static int
 boot_pte(struct bootmem *bm, vaddr_t va, pte_t **pte)
@@ -53,6 +69,8 @@ boot_pte(struct bootmem *bm, vaddr_t va, pte_t **pte)
 			return error;
 		*pde = (pte_t)pa | PG_V | PG_RW;
 		invlpg((vaddr_t)table);
+		if (!probe_page((vaddr_t)table))
+			return EFAULT;
 		memset(table, 0, PAGE_SIZE);
 	}
 	*pte = &PTMAP[va >> PAGE_SHIFT];
@@ -61,7 +79,8 @@ boot_pte(struct bootmem *bm, vaddr_t va, pte_t **pte)
 
 /*
  * Map [va, va + size) to frames from pa on, for data.
- * => 0, or ENOMEM: then some of it may be mapped
+ * => 0, ENOMEM, or EFAULT (no memory answers there): then some of it may be
+ *    mapped
  */
 int
 pmap_boot_map(struct bootmem *bm, vaddr_t va, paddr_t pa, vsize_t size)
@@ -75,6 +94,8 @@ pmap_boot_map(struct bootmem *bm, vaddr_t va, paddr_t pa, vsize_t size)
 			return error;
 		*pte = (pte_t)(pa + off) | PG_V | PG_RW;
 		invlpg(va + off);
+		if (!probe_page(va + off))
+			return EFAULT;
 	}
 	return 0;
 }
