@@ -9,6 +9,7 @@
 
 #include <vm/vm_fail.h>
 #include <vm/vm_map_impl.h>
+#include <vm/vm_phys.h>
 
 #include "map_test.h"
 
@@ -144,6 +145,20 @@ static const struct failing failing[] = {
 	{ "unwire", VM_MAP_USER, op_unwire, false },
 };
 
+/* Every entry there is lies in the store or in one of the two maps. */
+static void
+entries_balance(void)
+{
+	struct vm_map_stats k, m;
+	struct entry_stats es;
+
+	entry_stats(&es);
+	vm_map_stats(kernel_map, &k);
+	vm_map_stats(&t.t_map, &m);
+	must(es.es_total - es.es_free == k.vms_entries + m.vms_entries);
+	must(vm_map_check(kernel_map) == NULL);
+}
+
 /*
  * Fail the n-th request for entries, for every n until the operation makes
  * fewer.  The twin sees to it that a failed one has changed nothing.
@@ -165,6 +180,7 @@ fail_every(const struct failing *f, enum vm_fail_site site, bool forever)
 		asked = vm_fail_count(site);
 		vm_fail_set(site, 0, false);
 		t.t_starved = false;
+		entries_balance();
 		if (error != 0) {
 			must(error == ENOMEM);
 			must(asked >= n);
@@ -214,9 +230,55 @@ START_TEST(random_failures)
 		if (i % 3 == 0)
 			vm_fail_set(VM_FAIL_ENTRY, 1 + (i / 3) % 3, i % 2);
 		twin_step(&t, &from);
+		entries_balance();
 	}
 	vm_fail_set(VM_FAIL_ENTRY, 0, false);
 	must(t.t_errors[ENOMEM] > 100);
+	twin_fini(&t);
+}
+END_TEST
+
+/*
+ * The store of entries grows while something that it needs fails.  An
+ * operation that needs two entries is repeated until the store is empty and
+ * cannot grow: it fails then, nothing has changed, no frame is gone, and it
+ * succeeds as soon as there is a frame again.
+ */
+START_TEST(store_cannot_grow)
+{
+	static const enum vm_fail_site site[] = {
+		VM_FAIL_PAGE, VM_FAIL_SPACE, VM_FAIL_PTP
+	};
+	unsigned failed = 0, i;
+	pfn_t nfree;
+	int error;
+
+	twin_init(&t, __func__, MAP_MID, MAP_MID + KB4(4 * 600),
+	    VM_MAP_USER);
+	must(twin_insert(&t, at(0), at(4 * 600), VM_PROT_RW, "ann") == 0);
+	t.t_lazy = true;
+	for (i = 0; i < 600; i++) {
+		nfree = vm_phys_nfree();
+		vm_fail_set(site[_i], 1, true);
+		t.t_starved = true;
+		error = twin_protect(&t, at(4 * i + 1), at(4 * i + 2),
+		    VM_PROT_READ);
+		t.t_starved = false;
+		vm_fail_set(site[_i], 0, false);
+		entries_balance();
+		if (error == 0)
+			continue;
+		failed++;
+		twin_compare(&t);
+		must(vm_phys_nfree() == nfree);
+		must(twin_protect(&t, at(4 * i + 1), at(4 * i + 2),
+		    VM_PROT_READ) == 0);
+		must(vm_phys_nfree() < nfree);
+	}
+	printf("vm_map: the store of entries could not grow %u times\n",
+	    failed);
+	if (site[_i] != VM_FAIL_PTP)	/* page tables are seldom needed */
+		must(failed > 3);
 	twin_fini(&t);
 }
 END_TEST
@@ -307,6 +369,7 @@ add(TCase *tc)
 	tcase_add_loop_test(tc, no_entry, 0, (int)nitems(failing));
 	tcase_add_loop_test(tc, no_space, 0, 2);
 	tcase_add_loop_test(tc, random_failures, 0, 4);
+	tcase_add_loop_test(tc, store_cannot_grow, 0, 3);
 	tcase_add_test(tc, check_sees_every_field);
 	tcase_add_test(tc, check_sees_neighbours);
 }
