@@ -57,6 +57,7 @@ bool	pmap_boot_read(void *arg, uint64_t pa, void *buf, size_t len);
 
 /* pmap.c: boot_pd's frame becomes kernel_pmap's directory */
 void	pmap_bootstrap(paddr_t pd);
+void	pmap_reload(void);		/* %cr3, from what is active */
 pte_t	pmap_live_pte(vaddr_t va);	/* in the active one; 0: no page */
 
 #endif

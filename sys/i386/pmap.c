@@ -435,6 +435,13 @@ pmap_activate(struct pmap *pm)
 	vm_mtx_exit(&pmap_lock);
 }
 
+/* The double fault's task came with the kernel's directory. */
+void
+pmap_reload(void)
+{
+	lcr3(pmap_current->pm_pd);
+}
+
 void
 pmap_zero_page(paddr_t pa)
 {

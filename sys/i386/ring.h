@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define RING_SIZE	256u		/* a power of two; a few lines of text */
+#define RING_SIZE	256u	/* a power of two; a few lines of text */
 
 struct ring {
 	unsigned	r_head, r_tail;	/* put, taken: counts */

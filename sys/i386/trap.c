@@ -183,6 +183,7 @@ trap_double_fault(void)
 	char why[240];
 
 	segments_leave_double_fault();
+	pmap_reload();
 	segments_fault_frame(&tf);
 	if (stack_overflowed(&tf, cr2))
 		k_snprintf(why, sizeof(why), "double fault: kernel stack "

@@ -10,7 +10,7 @@
 struct trapframe {
 	uint32_t	tf_gs, tf_fs, tf_es, tf_ds;
 	uint32_t	tf_edi, tf_esi, tf_ebp;
-	uint32_t	tf_sp;		/* ESP at the trap; trap() puts it here */
+	uint32_t	tf_sp;		/* ESP at the trap; by trap() */
 	uint32_t	tf_ebx, tf_edx, tf_ecx, tf_eax;
 	uint32_t	tf_trapno;
 	uint32_t	tf_err;		/* 0 where the CPU has none */

@@ -6,6 +6,11 @@ TSS_EIP		equ 32			; machdep.c
 TSS_EBP		equ 60
 SEL_KDATA	equ 0x10
 
+; The exceptions that push an error code by themselves.
+ERROR_CODES	equ 1<<8 | 1<<10 | 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<17 | \
+		    1<<21 | 1<<29 | 1<<30
+%define HAS_ERROR(n)	((n) < 32 && (ERROR_CODES >> (n)) & 1)
+
 global trap_stubs, double_fault_entry
 extern trap, trap_double_fault, main_tss
 
@@ -16,8 +21,7 @@ trap_stubs:
 %assign n 0
 %rep 256
 	align 16
-	; These push an error code by themselves.
-    %if n != 8 && n != 10 && n != 11 && n != 12 && n != 13 && n != 14 && n != 17 && n != 21 && n != 29 && n != 30
+    %if !HAS_ERROR(n)
 	push byte 0
     %endif
 	push dword n
