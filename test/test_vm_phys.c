@@ -484,6 +484,8 @@ START_TEST(check_sees_faults)
 	SEEN(none->pg_flags = 0, "P2");
 	none->pg_name = "x";
 	SEEN(none->pg_name = NULL, "P2");
+	none->pg_slab = none;
+	SEEN(none->pg_slab = NULL, "P2");
 	none->pg_owner = VM_PAGE_RESERVED;
 	SEEN(none->pg_owner = VM_PAGE_FREE, "P1");
 	bits[atop(pa) / 32] |= 1u << (atop(pa) % 32);

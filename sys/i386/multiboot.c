@@ -305,7 +305,7 @@ room_above_1m(const struct bootmem *bm)
 }
 
 static int
-fail(struct bootinfo *bi, int error, const char *why)
+give_up(struct bootinfo *bi, int error, const char *why)
 {
 	bi->bi_error = why;
 	return error;
@@ -318,16 +318,16 @@ multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *readfn,
 	struct parser p = {
 		.p_read = readfn, .p_arg = arg, .p_bm = bm, .p_bi = bi,
 	};
-
 	int error;
 
 	memset(bi, 0, sizeof(*bi));
 	bootmem_init(bm);
 	if (magic != MULTIBOOT_MAGIC)
-		return fail(bi, EINVAL,
+		return give_up(bi, EINVAL,
 		    "not started by a Multiboot loader (wrong magic in EAX)");
 	if (mbi_pa == 0 || !get(&p, mbi_pa, &p.p_mbi, sizeof(p.p_mbi)))
-		return fail(bi, EFAULT, "the boot information is unreadable");
+		return give_up(bi, EFAULT,
+		    "the boot information is unreadable");
 	if ((p.p_mbi.mbi_flags & MBI_MEMORY) != 0) {
 		bi->bi_flags |= MBI_MEMORY;
 		bi->bi_mem_lower = p.p_mbi.mbi_mem_lower;
@@ -335,15 +335,16 @@ multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *readfn,
 	}
 	error = ram_by_map(&p);
 	if (error == EFAULT)
-		return fail(bi, EFAULT, "the memory map cannot be read twice");
+		return give_up(bi, EFAULT,
+		    "the memory map cannot be read twice");
 	if (error != 0 && ram_by_size(&p) != 0)
-		return fail(bi, ENOENT,
+		return give_up(bi, ENOENT,
 		    "the loader gave neither a memory map nor a memory size");
 	bootmem_reserve(bm, 0, PAGE_SIZE);
 	bootmem_reserve(bm, PC_HOLE, BYTES_1M - PC_HOLE);
 	take_all(&p, mbi_pa);
 	if (!room_above_1m(bm))
-		return fail(bi, ENOMEM,
+		return give_up(bi, ENOMEM,
 		    "there is no usable RAM at or above 1 MiB");
 	return 0;
 }

@@ -366,7 +366,7 @@ check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
 		if (pg->pg_refs == 0)
 			return "P2: an allocated frame has no reference";
 	} else if (pg->pg_refs != 0 || pg->pg_npages != 0 ||
-	    pg->pg_name != NULL || pg->pg_flags != 0)
+	    pg->pg_name != NULL || pg->pg_slab != NULL || pg->pg_flags != 0)
 		return "P2: a frame that is nobody's is not blank";
 	st->ps_owner[pg->pg_owner]++;
 	st->ps_total[z] += pg->pg_owner != VM_PAGE_RESERVED;
