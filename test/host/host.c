@@ -263,8 +263,8 @@ vm_host_sleep(const void *chan)
 
 	nsleeps++;
 	if (locks.hl_held != 0 || in_intr)
-		vm_host_panic("vm_host_sleep(%p): %u locks held, %s", chan,
-		    locks.hl_held, in_intr ? "in an interrupt" : "no interrupt");
+		vm_host_panic("vm_host_sleep(%p): %u locks held%s", chan,
+		    locks.hl_held, in_intr ? ", in an interrupt" : "");
 	if (!may_sleep)
 		return false;
 	if (sleep_fn != NULL)
