@@ -179,8 +179,7 @@ void
 map_unlink_locked(struct vm_map *map, struct vm_map_entry *e)
 {
 	map->vm_stats.vms_entries--;
-	map->vm_stats.vms_used -= e->vme_end - e->vme_start;
-	space_unlink(map, e);
+	map->vm_stats.vms_used -= space_unlink(map, e);
 }
 
 static int

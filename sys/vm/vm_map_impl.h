@@ -148,11 +148,12 @@ struct vm_map_entry *space_before(const struct vm_map *, vaddr_t addr);
 
 /*
  * Put e, whose [vme_start, vme_end) lies in the hole behind pred, into the
- * tree / take it out again.
+ * tree / take it out again, and return its length (which its neighbours, at
+ * hand, tell as well as vme_start would, a cache line further on).
  */
 void	space_link(struct vm_map *, struct vm_map_entry *e,
 	    struct vm_map_entry *pred);
-void	space_unlink(struct vm_map *, struct vm_map_entry *e);
+vsize_t	space_unlink(struct vm_map *, struct vm_map_entry *e);
 
 /* The hole behind e is now of gap bytes: e or what follows was trimmed. */
 void	space_resize(struct vm_map_entry *e, vsize_t gap);

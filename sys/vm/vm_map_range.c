@@ -95,7 +95,7 @@ join_next(struct vm_map *map, struct vm_map_entry *a,
 {
 	struct vm_map_entry *b = vme_next(a);
 
-	map->vm_stats.vms_used += b->vme_end - b->vme_start;
+	/* a takes over b's pages; what is unlinked then has none. */
 	a->vme_guard_hi = b->vme_guard_hi;
 	a->vme_end = b->vme_end;
 	map_unlink_locked(map, b);

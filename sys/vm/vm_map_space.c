@@ -275,11 +275,12 @@ space_link(struct vm_map *map, struct vm_map_entry *e,
 	rb_link_fixup(&map->vm_tree, &e->vme_rb);
 }
 
-void
+vsize_t
 space_unlink(struct vm_map *map, struct vm_map_entry *e)
 {
 	struct vm_map_entry *pred = vme_prev(e);
 	vsize_t gap = vme_hole_end(e) - pred->vme_end;
+	vsize_t len = e->vme_end - vme_hole_end(pred);
 	struct rb_mend mend;
 
 	if (vme_left(e) == NULL)
@@ -294,6 +295,7 @@ space_unlink(struct vm_map *map, struct vm_map_entry *e)
 	}
 	rb_unlink(&map->vm_tree, &e->vme_rb, &mend);
 	rb_unlink_fixup(&map->vm_tree, &mend);
+	return len;
 }
 
 struct vm_map_entry *
@@ -692,6 +694,8 @@ fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 struct vm_map_entry *
 space_find(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 {
+	if (rq->sr_need > rq->sr_max - rq->sr_min)
+		return NULL;
 	switch (rq->sr_policy) {
 	case VM_FIT_FIRST:
 		return fit_in_order(map, rq, LOW, start);
