@@ -254,6 +254,12 @@ START_TEST(no_map)
 	put(FUZZ_BASE + 8, UINT32_MAX, 4);
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_str_eq(free_text(), "[1,10)[11,a0)[100,100000)");
+	put(FUZZ_BASE + 8, 1024, 4);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_str_eq(free_text(), "[1,10)[11,a0)[100,200)");
+	put(FUZZ_BASE + 8, 4 * M + 1024, 4);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_str_eq(free_text(), "[1,10)[11,a0)[100,100000)");
 	put(FUZZ_BASE + 4, 640, 4);
 	put(FUZZ_BASE + 8, 3, 4);
 	ck_assert_int_eq(parse(), ENOMEM);
@@ -317,6 +323,15 @@ START_TEST(lengths)
 	ck_assert_str_eq(free_text(), "[100,200)[300,400)");
 	ck_assert_uint_eq(bi.bi_nmmap, 2);
 	ck_assert_uint_eq(bi.bi_bad, 1);
+	/* The map is taken as far as it goes: here into another page. */
+	begin(MBI_MMAP);
+	mmap_end = AT_MMAP + 4096 - 24;
+	entry(20, 0, 4 * M, 1);
+	put(AT_MMAP + 4096 - 24, 1000, 4);
+	put(FUZZ_BASE + 44, 25, 4);
+	put(FUZZ_BASE + 48, AT_MMAP + 4096 - 24, 4);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_str_eq(free_text(), "[1,10)[11,13)[15,a0)[100,400)");
 }
 END_TEST
 
@@ -346,6 +361,67 @@ START_TEST(many_entries)
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_str_eq(free_text(), "[100,678)");
 	ck_assert_uint_eq(bm.bm_lost, 0);
+}
+END_TEST
+
+/*
+ * A memory that is the same 64 KiB again and again, up to where it may be
+ * asked for.
+ */
+static bool
+mirror_read(void *arg, uint64_t pa, void *buf, size_t len)
+{
+	uint8_t *byte = buf;
+
+	must(pa < 4 * G && len <= 4 * G - pa);
+	for (++*(unsigned *)arg; len > 0; len--)
+		*byte++ = memory[pa++ % FUZZ_MAX];
+	return true;
+}
+
+#define MIRROR(pa) multiboot_parse(MULTIBOOT_MAGIC, pa, mirror_read, &reads, \
+    &bm, &bi)
+
+START_TEST(top_of_memory)
+{
+	unsigned reads = 0;
+
+	begin(MBI_MEMORY);
+	put(FUZZ_BASE + 8, 1024, 4);
+	ck_assert_int_eq(MIRROR(FUZZ_BASE), 0);
+	ck_assert_int_eq(MIRROR(4 * G - 0x10000), 0);
+	ck_assert_int_eq(MIRROR(4 * G - 67), EFAULT);
+	ck_assert_int_eq(MIRROR(4 * G + FUZZ_BASE), EFAULT);
+	ck_assert_int_eq(MIRROR(0), EFAULT);
+	memcpy(&memory[FUZZ_MAX - 68], memory, 68);
+	ck_assert_int_eq(MIRROR(4 * G - 68), 0);
+	/* A command line up to the top, and all tables across it. */
+	begin(MBI_MEMORY | MBI_MMAP | MBI_MODS | MBI_ELF | MBI_CMDLINE);
+	put(FUZZ_BASE + 8, 1024, 4);
+	put(FUZZ_BASE + 16, UINT32_MAX - 1, 4);
+	put(FUZZ_BASE + 20, 2, 4);
+	put(FUZZ_BASE + 24, UINT32_MAX - 16, 4);
+	put(FUZZ_BASE + 28, 2, 4);
+	put(FUZZ_BASE + 32, 40, 4);
+	put(FUZZ_BASE + 36, UINT32_MAX - 30, 4);
+	put(FUZZ_BASE + 44, 100, 4);
+	put(FUZZ_BASE + 48, UINT32_MAX - 20, 4);
+	put_string(FUZZ_BASE + FUZZ_MAX - 2, "z");
+	memory[FUZZ_MAX - 1] = 'z';
+	ck_assert_int_eq(MIRROR(FUZZ_BASE), 0);
+	ck_assert_str_eq(bi.bi_cmdline, "zz");
+	ck_assert_uint_eq(bi.bi_flags, MBI_MEMORY | MBI_MODS | MBI_ELF |
+	    MBI_CMDLINE);
+	ck_assert_uint_eq(bm.bm_taken[bm.bm_ntaken - 1].br_end, PFN_MAX);
+	/* As many sections as there is memory: no more than a kernel has. */
+	put(FUZZ_BASE, MBI_MEMORY | MBI_ELF, 4);
+	put(FUZZ_BASE + 28, UINT32_MAX, 4);
+	put(FUZZ_BASE + 32, FUZZ_MAX, 4);
+	put(FUZZ_BASE + 36, AT_ELF, 4);
+	reads = 0;
+	ck_assert_int_eq(MIRROR(FUZZ_BASE), 0);
+	ck_assert_uint_eq(reads, 1 + 4096);
+	ck_assert_uint_eq(bi.bi_bad, 1);
 }
 END_TEST
 
@@ -420,6 +496,7 @@ START_TEST(strings)
 	ck_assert_str_eq(bi.bi_cmdline, "");
 	ck_assert_uint_eq(bi.bi_flags, MBI_MMAP);
 	ck_assert_uint_eq(bi.bi_bad, 2);
+	ck_assert_str_eq(free_text(), "[1,10)[11,13)[14,a0)[100,400)");
 	/* Too long: 255 characters, and 63. */
 	memset(&memory[AT_CMDLINE - FUZZ_BASE], 'x', 256);
 	memset(want, 'x', 255);
@@ -435,6 +512,7 @@ START_TEST(strings)
 	put(FUZZ_BASE + 16, FUZZ_BASE + FUZZ_MAX - 3, 4);
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_str_eq(bi.bi_cmdline, "yyy");
+	ck_assert((bi.bi_flags & MBI_CMDLINE) != 0);
 	ck_assert_uint_eq(bi.bi_bad, 1);
 }
 END_TEST
@@ -454,7 +532,7 @@ START_TEST(modules)
 	unsigned i;
 
 	begin(MBI_MMAP | MBI_MODS);
-	entry(20, M, 4 * M, 1);
+	entry(20, 0, 5 * M, 1);
 	ck_assert_int_eq(parse(), 0);	/* none, at 0 */
 	ck_assert_uint_eq(bi.bi_bad, 0);
 	put_string(AT_NAMES, "initrd root=/dev/md0");
@@ -475,7 +553,8 @@ START_TEST(modules)
 	ck_assert_str_eq(bi.bi_mods[3].bm_name, "");
 	ck_assert_uint_eq(bi.bi_mods[3].bm_range.bi_start, 3 * M + 0x1000);
 	ck_assert_uint_eq(bi.bi_mods[4].bm_range.bi_end, UINT32_MAX);
-	ck_assert_str_eq(free_text(), "[100,200)[201,300)[305,500)");
+	ck_assert_str_eq(free_text(), "[1,10)[11,13)[14,18)[19,1a)"
+	    "[1b,a0)[100,200)[201,300)[305,500)");
 
 	/* More than are kept: taken all the same. */
 	for (i = 0; i < 20; i++)
@@ -524,7 +603,7 @@ START_TEST(sections)
 
 	begin(MBI_MMAP | MBI_ELF);
 	entry(20, 0, 8 * M, 1);
-	section(0, 0, 0, 0, 0);
+	section(0, 1, 0, 0, 0x8000);		/* placed nowhere */
 	section(1, 1, 6, 0xC0100000, 0x10000);	/* .text: the image's */
 	section(2, 8, 3, 0xC0120000, 0x10000);	/* .bss */
 	section(3, 2, 0, 3 * M, 0x1001);	/* .symtab */
@@ -702,7 +781,7 @@ START_TEST(random_maps)
 		memset(not_ram, 0, sizeof(not_ram));
 		memset(is_free, 0, sizeof(is_free));
 		begin(MBI_MMAP);
-		n = 1 + k_random(&rnd) % 60;
+		n = 1 + k_random(&rnd) % (round % 8 == 0 ? 400 : 60);
 		for (i = 0; i < n; i++) {
 			base = k_random(&rnd) % (PAGES * 16) * 256;
 			len = k_random(&rnd) % (PAGES * 4) * 256;
@@ -710,7 +789,7 @@ START_TEST(random_maps)
 				len = PAGES * 4096 - base;
 			type = k_random(&rnd) % 3 ? 1 : k_random(&rnd) % 6;
 			if (type != 1)
-				len /= 16;
+				len /= n;
 			entry(20 + k_random(&rnd) % 2 * 4, base, len, type);
 			paint(type == 1 ? ram : not_ram, base, len,
 			    type == 1);
@@ -797,6 +876,7 @@ main(void)
 	tcase_add_test(tc, no_map);
 	tcase_add_test(tc, lengths);
 	tcase_add_test(tc, many_entries);
+	tcase_add_test(tc, top_of_memory);
 	tcase_add_test(tc, endless_maps);
 	tcase_add_test(tc, strings);
 	tcase_add_test(tc, modules);
