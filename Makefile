@@ -44,7 +44,8 @@ KFLAGS	= $(CSTD) -Wredundant-decls -march=i486 -mgeneral-regs-only -ffreestandin
 	  -fno-pie -fno-stack-protector -fno-omit-frame-pointer \
 	  -fno-optimize-sibling-calls -fno-asynchronous-unwind-tables \
 	  -fcf-protection=none -Isys -Isys/i386/include
-HFLAGS	= $(CSTD) -fno-omit-frame-pointer -Isys -Itest/host/include -Itest/host
+HFLAGS	= $(CSTD) -fno-omit-frame-pointer -Isys -Itest/host/include \
+	  -Itest/host -Itest
 
 # `make V=1` shows the commands.
 V	=

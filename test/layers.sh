@@ -68,7 +68,8 @@ plant i386/g.c vm/vm_map_impl.h
 plant i386/h.c string.h
 
 # What sys/vm calls is its own, libkern's, or in the two headers that an
-# embedder answers (and what the compiler makes of 64-bit arithmetic).
+# embedder answers (and libgcc's, which the compiler
+# calls for 64-bit arithmetic).
 objects=$(sed 's/[ 	]*#.*//' conf/files |
     grep -E '^sys/(vm|libkern)/' | sed "s|.*|$build/kern/&.o|")
 # shellcheck disable=SC2086
@@ -76,7 +77,9 @@ objects=$(sed 's/[ 	]*#.*//' conf/files |
 	i686-linux-gnu-nm -g --defined-only $objects | awk 'NF == 3 { print $3 }'
 	grep -ohE '[a-z_0-9]+\(|kernel_pmap' sys/vm/pmap.h sys/vm/vm_host.h |
 	    tr -d '('
-	printf '%s\n' __udivdi3 __umoddi3 __udivmoddi4 __divdi3 __moddi3
+	i686-linux-gnu-nm -g --defined-only \
+	    "$(i686-linux-gnu-gcc -print-libgcc-file-name)" 2>/dev/null |
+	    awk 'NF == 3 && $3 ~ /^__/ { print $3 }'
 } | sort -u >"$bad/known"
 # shellcheck disable=SC2086
 i686-linux-gnu-nm -u $objects | awk '$1 == "U" { print $2 }' | sort -u |

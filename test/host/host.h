@@ -83,7 +83,8 @@ uint64_t host_log_count(void);
 /*
  * What was done to page tables, newest last, the last HOST_NEVENTS of it.
  * host_pmap.c itself panics when a frame that is entered, or still shown
- * while it is removed, is a free one: frames are given back after the
+ * while it is removed, is a free one, and when one that is zeroed, copied to
+ * or made a page table is shown anywhere: frames are given back after the
  * mapping is gone, never before.
  */
 #define HOST_NEVENTS	64

@@ -59,6 +59,7 @@ static const struct pmap *active = &kernel_pmap_store;
 static int memfd = -1;
 static pfn_t nframes;
 static char *phys;
+static _Atomic uint16_t *shown;	/* by frame: pages that show it */
 static struct vm_mtx events_lock;
 static struct host_event events[HOST_NEVENTS];
 static uint64_t nevents, nsyscalls;
@@ -160,6 +161,9 @@ host_pmap_bootstrap(pfn_t n)
 	if (phys == MAP_FAILED)
 		vm_host_panic("host_pmap: view of %u frames: %s", n,
 		    strerror(errno));
+	shown = calloc(n, sizeof(*shown));
+	if (shown == NULL)
+		vm_host_panic("host_pmap: no memory for %u counts", n);
 	reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
 	    MAP_FIXED_NOREPLACE);
 }
@@ -199,12 +203,23 @@ pte_of(struct ptp *pt, vaddr_t va)
 	return &pt->pt_pte[(va & (PTP_SIZE - 1)) >> PAGE_SHIFT];
 }
 
+/* For a frame that nobody shows any more. */
+static void
+check_hidden(const char *who, paddr_t pa)
+{
+	host_phys(pa);			/* it exists */
+	if (shown[pa >> PAGE_SHIFT] != 0)
+		vm_host_panic("%s: frame %#lx is still shown at %u addresses",
+		    who, pa, shown[pa >> PAGE_SHIFT]);
+}
+
 /* A frame for a page table, zeroed; as every such request, it may fail. */
 static int
 ptp_frame(paddr_t *pa)
 {
 	if (vm_fail(VM_FAIL_PTP) || vm_phys_alloc(VM_PAGE_PTP, pa) != 0)
 		return ENOMEM;
+	check_hidden("page table", *pa);
 	memset(host_phys(*pa), 0, PAGE_SIZE);
 	return 0;
 }
@@ -298,7 +313,9 @@ pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 	if (*pte == 0) {
 		pt->pt_count++;
 		pm->pm_resident++;
-	}
+	} else
+		shown[*pte >> PAGE_SHIFT]--;
+	shown[pa >> PAGE_SHIFT]++;
 	*pte = pa | prot | PTE_VALID;
 	if (pm == kernel_pmap)
 		host_map(va, pa, prot);
@@ -319,6 +336,7 @@ ptp_remove(struct pmap *pm, struct ptp *pt, vaddr_t sva, vaddr_t eva)
 		if (*pte == 0)
 			continue;
 		check_frame("pmap_remove", va, *pte & PTE_FRAME);
+		shown[*pte >> PAGE_SHIFT]--;
 		*pte = 0;
 		pt->pt_count--;
 		pm->pm_resident--;
@@ -339,7 +357,7 @@ ptp_end(vaddr_t va, vaddr_t eva)
 void
 pmap_remove(struct pmap *pm, vaddr_t sva, vaddr_t eva)
 {
-	const unsigned long before = pm->pm_resident;
+	unsigned long before;
 	struct ptp *pt;
 	vaddr_t va, end;
 
@@ -347,6 +365,7 @@ pmap_remove(struct pmap *pm, vaddr_t sva, vaddr_t eva)
 	if (sva == eva)
 		return;
 	vm_mtx_enter(&pm->pm_lock);
+	before = pm->pm_resident;
 	for (va = sva; va != eva; va = end) {
 		end = ptp_end(va, eva);
 		pt = ptp_find(pm, va);
@@ -434,14 +453,15 @@ pmap_create(void)
 void
 pmap_destroy(struct pmap *pm)
 {
+	struct ptp *pt;
 	unsigned i;
 
 	if (pm == kernel_pmap || pm == active)
 		vm_host_panic("pmap_destroy(%p): the %s pmap", (void *)pm,
 		    pm == active ? "active" : "kernel");
 	for (i = 0; i < PTP_HASH; i++)
-		while (pm->pm_ptp[i] != NULL)
-			ptp_free(pm, pm->pm_ptp[i]);
+		while ((pt = pm->pm_ptp[i]) != NULL)
+			ptp_remove(pm, pt, pt->pt_base, pt->pt_base + PTP_SIZE);
 	vm_phys_free(pm->pm_dir);
 	free(pm);
 }
@@ -455,6 +475,7 @@ pmap_activate(struct pmap *pm)
 void
 pmap_zero_page(paddr_t pa)
 {
+	check_hidden(__func__, pa);
 	memset(host_phys(pa), 0, PAGE_SIZE);
 	event(HOST_ZERO, NULL, 0, 0, pa);
 }
@@ -462,6 +483,7 @@ pmap_zero_page(paddr_t pa)
 void
 pmap_copy_page(paddr_t src, paddr_t dst)
 {
+	check_hidden(__func__, dst);
 	memcpy(host_phys(dst), host_phys(src), PAGE_SIZE);
 	event(HOST_COPY, NULL, 0, 0, dst);
 }
