@@ -193,7 +193,7 @@ struct survey {
 	bool		s_any;
 	struct hole	s_first, s_last;
 	struct hole	s_smallest;	/* the lowest of them */
-	unsigned	s_class;	/* smallest class, not below the wanted */
+	unsigned	s_class;	/* smallest, not below the wanted */
 	struct hole	s_in_class;	/* the lowest hole of it */
 };
 
@@ -531,7 +531,8 @@ whole_and_taken(const struct oracle *o, vaddr_t start, vaddr_t end)
 		return RES_INVAL | RES(EFAULT);
 	if (count_taken(o, start, end) != (end - start) / PAGE_SIZE)
 		wrong |= RES(EFAULT);
-	if (o->o_flags == VM_MAP_KERNEL && !whole_regions(o, start, end, &p, &q))
+	if (o->o_flags == VM_MAP_KERNEL &&
+	    !whole_regions(o, start, end, &p, &q))
 		wrong |= RES_INVAL;
 	return wrong;
 }

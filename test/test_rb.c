@@ -20,7 +20,7 @@
 
 #include "must.h"
 
-#define HASH_BASE	0x100000001B3ULL	/* FNV's prime, as any odd one */
+#define HASH_BASE	0x100000001B3ULL	/* FNV's prime; any odd one */
 #define BFS_INSERT	13	/* nodes at most, before an insertion */
 #define BFS_NODES	(BFS_INSERT + 1)
 

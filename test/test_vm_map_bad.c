@@ -57,7 +57,8 @@ addr_of(struct where w)
 static const struct range_case {
 	const char	*what;
 	struct where	a, b;		/* [a, b) */
-	int		insert, remove, protect, wire;	/* 99: EINVAL or EFAULT */
+	int		insert, remove, protect, wire;	/* 99: EINVAL or
+							   EFAULT */
 } kernel_ranges[] = {
 	{ "empty, in a hole", W(0), W(0), EINVAL, EINVAL, EINVAL, EINVAL },
 	{ "empty, in a region", W(3), W(3), EINVAL, EINVAL, EINVAL, EINVAL },
