@@ -291,6 +291,23 @@ START_TEST(full_of_ram)
 }
 END_TEST
 
+/* The one that is dropped lies above the one that needs its place. */
+START_TEST(full_of_ram_above)
+{
+	uint64_t i;
+
+	bootmem_init(&bm);
+	for (i = 0; i < BOOTMEM_MAXRANGES; i++)
+		bootmem_add(&bm, 16 * M + i * 0x4000, 0x2000);
+	bootmem_add(&bm, M, 0x3000);
+	ck_assert_uint_eq(bm.bm_lost, 0x2000);
+	ck_assert_uint_eq(bm.bm_nram, BOOTMEM_MAXRANGES);
+	ck_assert_uint_eq(bm.bm_ram[0].br_start, 0x100);
+	ck_assert_uint_eq(bm.bm_ram[1].br_start, 0x1004);
+	ck_assert(bootmem_check(&bm) == NULL);
+}
+END_TEST
+
 START_TEST(full_of_taken)
 {
 	uint64_t i;
@@ -535,6 +552,7 @@ main(void)
 	tcase_add_test(tc, placing);
 	tcase_add_test(tc, closing);
 	tcase_add_test(tc, full_of_ram);
+	tcase_add_test(tc, full_of_ram_above);
 	tcase_add_test(tc, full_of_taken);
 	tcase_add_test(tc, check_sees_faults);
 	tcase_add_loop_test(tc, random_maps, 0, 4);

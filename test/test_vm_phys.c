@@ -492,6 +492,11 @@ START_TEST(check_sees_faults)
 	SEEN(bits[atop(pa) / 32] &= ~(1u << (atop(pa) % 32)), "P1");
 	bits[0] |= 1;
 	SEEN(bits[0] &= ~1u, "summary");
+	/* A reserved frame for one in use: the sums by owner stay. */
+	was = *pg;
+	*pg = *vm_phys_page(0);
+	*vm_phys_page(0) = was;
+	SEEN((*vm_phys_page(0) = *pg, *pg = was), "P4");
 	/* Two frames that swap zones: the owners still add up. */
 	was = *none;
 	*none = *pg;
