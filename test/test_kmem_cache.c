@@ -9,11 +9,13 @@
  * missed.
  */
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <libkern/errno.h>
+#include <vm/kmalloc.h>
 #include <vm/kmem_cache_impl.h>
 #include <vm/vm_fail.h>
 
@@ -122,6 +124,9 @@ try_layout(size_t size, size_t align, unsigned pages, int flags)
 	if (pages == 0 && size <= PAGE_SIZE)
 		must(cs.cs_stride * cs.cs_per_slab >=
 		    ptoa(cs.cs_slab_pages) * 7 / 8);
+	/* A tail as long as an object would have been one more. */
+	must(cs.cs_per_slab == KMEM_SLAB_MAXOBJ || kc->kc_hdr_off -
+	    cs.cs_per_slab * cs.cs_stride < cs.cs_stride + sizeof(void *));
 	n = cs.cs_per_slab + 1;
 	obj = calloc(n, sizeof(*obj));
 	for (i = 0; i < n; i++) {
@@ -602,6 +607,50 @@ START_TEST(destroy_refused)
 END_TEST
 
 /*
+ * A cache that a reaper looks at cannot go: who wants to destroy it waits, or
+ * is refused where waiting is impossible.
+ */
+static struct kmem_cache *reaped;
+static unsigned nwaits;
+
+static bool
+wait_twice(const void *chan)
+{
+	must(chan == reaped && host_locks()->hl_held == 0);
+	return ++nwaits < 3;
+}
+
+static void
+dtor_destroys(void *obj, void *arg)
+{
+	must(kmem_cache_destroy(reaped) == EBUSY);
+	must(*(char **)arg == obj);
+}
+
+START_TEST(destroy_while_reaped)
+{
+	void *obj;
+	const struct kmem_cache_args ca = { .ca_name = "reaped",
+	    .ca_size = 8192, .ca_slab_pages = 2, .ca_dtor = dtor_destroys,
+	    .ca_arg = &obj };
+
+	boot();
+	reaped = kmem_cache_create(&ca);
+	obj = kmem_cache_alloc(reaped, KM_SLEEP);
+	kmem_cache_free(reaped, obj);
+	must(kmem_cache_reap_all() >= 2);
+	must(host_sleeps() == 1);
+	host_set_sleep(true, wait_twice);
+	obj = kmem_cache_alloc(reaped, KM_SLEEP);
+	kmem_cache_free(reaped, obj);
+	must(kmem_cache_reap_all() >= 2);
+	must(nwaits == 3);
+	must(kmem_cache_destroy(reaped) == 0);
+	done();
+}
+END_TEST
+
+/*
  * Mistakes.  Each is a panic that names the cache and the pointer and says
  * what the pointer is; everything is as before.
  */
@@ -1038,6 +1087,81 @@ START_TEST(find)
 }
 END_TEST
 
+/*
+ * Threads on the same caches and the same heap, while one of them reaps.
+ * Each checks its own bytes; ThreadSanitizer, where it is on, the rest.
+ */
+#define NTHREADS	4u
+#define THREAD_OPS	20000u
+#define THREAD_SLOTS	200u
+
+static struct kmem_cache *shared[3];
+static KMALLOC_DEFINE(M_THREAD, "threads", "shared by the threads");
+
+/* Three of four slots hold objects of the caches, the rest heap. */
+static struct kmem_cache *
+cache_of(unsigned slot)
+{
+	return slot % 4 == 3 ? NULL : shared[slot % 4];
+}
+
+static void *
+thread(void *arg)
+{
+	uint64_t rng = (uint64_t)(uintptr_t)arg;
+	struct slot slot[THREAD_SLOTS] = { { NULL, 0 } };
+	struct kmem_cache *kc;
+	unsigned op, i;
+	size_t size;
+
+	for (op = 0; op < THREAD_OPS + THREAD_SLOTS; op++) {
+		/* The last round frees what is left. */
+		i = op < THREAD_OPS ? k_random(&rng) % THREAD_SLOTS :
+		    op - THREAD_OPS;
+		kc = cache_of(i);
+		size = kc != NULL ? kc->kc_size : 100 + i * 50;
+		if (slot[i].s_obj != NULL) {
+			must(holds(slot[i].s_obj, size, slot[i].s_mark));
+			if (kc != NULL)
+				kmem_cache_free(kc, slot[i].s_obj);
+			else
+				kfree(slot[i].s_obj, M_THREAD);
+			slot[i].s_obj = NULL;
+		} else if (op < THREAD_OPS) {
+			slot[i].s_obj = kc != NULL ?
+			    kmem_cache_alloc(kc, KM_NOSLEEP) :
+			    kmalloc(size, M_THREAD, KM_NOSLEEP);
+			must(slot[i].s_obj != NULL);
+			slot[i].s_mark = k_random(&rng);
+			fill(slot[i].s_obj, size, slot[i].s_mark);
+		}
+		if (op % 500 == 0)
+			kmem_cache_reap_all();
+	}
+	return NULL;
+}
+
+START_TEST(threads)
+{
+	pthread_t id[NTHREADS];
+	unsigned i;
+
+	boot();
+	shared[0] = make("shared 64", 64, 0, 0, 0);
+	shared[1] = make("shared 700", 700, 0, 0, KM_HEAP);
+	shared[2] = make("shared 4096", 4096, 0, 4, 0);
+	for (i = 0; i < NTHREADS; i++)
+		must(pthread_create(&id[i], NULL, thread,
+		    (void *)(uintptr_t)(i + 1)) == 0);
+	for (i = 0; i < NTHREADS; i++)
+		must(pthread_join(id[i], NULL) == 0);
+	must(kmalloc_check() == NULL && M_THREAD->kt_inuse == 0);
+	for (i = 0; i < 3; i++)
+		must(kmem_cache_destroy(shared[i]) == 0);
+	done();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -1059,6 +1183,7 @@ main(void)
 	tcase_add_test(tc, colours);
 	tcase_add_test(tc, slab_question);
 	tcase_add_test(tc, destroy_refused);
+	tcase_add_test(tc, destroy_while_reaped);
 	tcase_add_test(tc, mistakes);
 	tcase_add_test(tc, other_mistakes);
 	tcase_add_test(tc, interrupts);
@@ -1068,6 +1193,7 @@ main(void)
 	tcase_add_test(tc, sleeping);
 	tcase_add_test(tc, check_sees_faults);
 	tcase_add_test(tc, find);
+	tcase_add_test(tc, threads);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

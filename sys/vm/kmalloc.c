@@ -124,8 +124,10 @@ kmalloc_next(const struct kmalloc_type *kt)
 static uint8_t
 type_id(struct kmalloc_type *kt)
 {
-	if (kt->kt_id != 0)
-		return kt->kt_id;
+	uint8_t id = __atomic_load_n(&kt->kt_id, __ATOMIC_RELAXED);
+
+	if (id != 0)
+		return id;
 	vm_mtx_enter(&heap.lock);
 	if (kt->kt_id == 0) {
 		if (heap.nids < KMALLOC_MAX_ID)
@@ -136,10 +138,12 @@ type_id(struct kmalloc_type *kt)
 		else
 			heap.first = kt;
 		heap.last = kt;
-		kt->kt_id = (uint8_t)heap.nids;
+		__atomic_store_n(&kt->kt_id, (uint8_t)heap.nids,
+		    __ATOMIC_RELAXED);
 	}
+	id = kt->kt_id;
 	vm_mtx_exit(&heap.lock);
-	return kt->kt_id;
+	return id;
 }
 
 static void

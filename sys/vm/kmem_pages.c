@@ -62,7 +62,7 @@ kmem_pages_free(vaddr_t addr, vsize_t size)
 	vm_mtx_enter(&kept.lock);
 	k->k_size = size;
 	k->k_next = kept.list;
-	kept.list = k;
+	__atomic_store_n(&kept.list, k, __ATOMIC_RELAXED);
 	vm_mtx_exit(&kept.lock);
 }
 
@@ -72,11 +72,12 @@ kmem_pages_drain(void)
 	unsigned long n = 0;
 	struct kept *k, *next;
 
-	if (kept.list == NULL)
+	/* Without the lock: what comes too late for us waits for the next. */
+	if (__atomic_load_n(&kept.list, __ATOMIC_RELAXED) == NULL)
 		return 0;
 	vm_mtx_enter(&kept.lock);
 	k = kept.list;
-	kept.list = NULL;
+	__atomic_store_n(&kept.list, NULL, __ATOMIC_RELAXED);
 	vm_mtx_exit(&kept.lock);
 	for (; k != NULL; k = next) {
 		next = k->k_next;
