@@ -64,7 +64,7 @@ cut(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr,
 
 	*new = *e;
 	new->vme_start = addr;
-	e->vme_gap += e->vme_end - addr;
+	space_resize(e, vme_hole_end(e) - addr);
 	e->vme_end = addr;
 	e->vme_guard_lo = (uint8_t)min_pages(atop(addr - e->vme_start), lo);
 	new->vme_guard_lo = (uint8_t)(lo - e->vme_guard_lo);
