@@ -172,11 +172,11 @@ setup:
 
 # What needs packages gets them first; the rest is built by a second make.
 run: setup
-	@$(MAKE) --no-print-directory iso
+	@$(MAKE) --no-print-directory B=$(B) iso
 	@conf/run $(EMU) $(B)/holm.iso $(B)/serial.log
 
 gdb bochs-debug: setup
-	@$(MAKE) --no-print-directory iso
+	@$(MAKE) --no-print-directory B=$(B) iso
 	@conf/debug $(@:-debug=) $(B)/holm.elf $(B)/holm.iso $(B)
 
 test: setup
