@@ -232,7 +232,7 @@ END_TEST
 #define BORN	0xB0B0B0B0u
 
 static unsigned long nborn, ndead;
-static unsigned long refuse_at;		/* the constructor's n-th call; 0: never */
+static unsigned long refuse_at;	/* the n-th call; 0: never */
 
 static int
 ctor(void *obj, void *arg, int flags)
