@@ -34,7 +34,7 @@ escape_key(void)
 	int c = cons_getc();
 
 	if (c != '[' && c != 'O')
-		return UNKNOWN;
+		return c;	/* the key Escape, and then another */
 	switch (c = cons_getc()) {
 	case 'A':
 		return UP;

@@ -24,8 +24,9 @@ parse_format(const char *s, struct format *f)
 	f->f_count = 0;
 	f->f_size = sizeof(uint32_t);
 	f->f_style = 'x';
-	for (; *s >= '0' && *s <= '9' && f->f_count < MAXCOUNT * 10; s++)
-		f->f_count = f->f_count * 10 + (unsigned)(*s - '0');
+	for (; *s >= '0' && *s <= '9'; s++)
+		if (f->f_count <= MAXCOUNT)
+			f->f_count = f->f_count * 10 + (unsigned)(*s - '0');
 	for (; *s != '\0'; s++) {
 		if (*s == 'b')
 			f->f_size = 1;
