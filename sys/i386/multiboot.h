@@ -100,7 +100,7 @@ struct bootinfo_mmap {
  * terminated, "" where there was none, and cut where they are too long.
  */
 struct bootinfo {
-	const char	*bi_error;	/* why multiboot_parse failed, or NULL */
+	const char	*bi_error;	/* why multiboot_parse failed */
 	uint32_t	 bi_flags;	/* MBI_*: what was given and readable */
 	uint32_t	 bi_mem_lower;	/* KiB; 0 if not given */
 	uint32_t	 bi_mem_upper;

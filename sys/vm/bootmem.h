@@ -26,8 +26,9 @@ struct bootmem_range {			/* frames [start, end) */
 struct bootmem {
 	unsigned	bm_nram, bm_ntaken;
 	bool		bm_closed;
-	uint64_t	bm_above4g;	/* bytes of RAM that we cannot reach */
-	uint64_t	bm_lost;	/* bytes dropped: sub-page bits, overflow */
+	uint64_t	bm_above4g;	/* bytes of RAM out of reach */
+	uint64_t	bm_lost;	/* bytes dropped: less than a page,
+					   or a table was full */
 	unsigned	bm_bad;		/* entries that made no sense */
 	struct bootmem_range bm_ram[BOOTMEM_MAXRANGES];
 	struct bootmem_range bm_taken[BOOTMEM_MAXRANGES];
