@@ -151,7 +151,8 @@ same_number(const char *s, int base)
 START_TEST(numbers)
 {
 	static const char *const edge[] = {
-		"", "0", "0x", "0x0", "0xg", "x", "00", "08", "18446744073709551615",
+		"", "0", "0x", "0x0", "0xg", "x", "00", "08",
+		"18446744073709551615",
 		"18446744073709551616", "0xffffffffffffffff",
 		"0x10000000000000000", "99999999999999999999999", "zz9 1",
 		"01777777777777777777777", "02000000000000000000000", "7fz",
@@ -272,7 +273,9 @@ static int n_ours, n_libcs;
 static void
 format(const struct conversion *c, size_t size, uint64_t v)
 {
-	static const char *const words[] = { "", "a", "holm oak", "0123456789" };
+	static const char *const words[] = {
+		"", "a", "holm oak", "0123456789"
+	};
 
 	if (c->c_letter == 's')
 		BOTH(c, size, words[v % nitems(words)]);

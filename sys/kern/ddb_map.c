@@ -107,6 +107,10 @@ ddb_show_map(const struct ddb_args *da)
 	uint64_t lines = LINES;
 	struct piece p;
 
+	if (map->vm_name == NULL) {
+		printf("kernel_map: not yet; the boot has not come so far\n");
+		return;
+	}
 	if (da->da_argc > 0 && !ddb_addr(da->da_argv[0], &at))
 		return;
 	if (da->da_argc > 1 && !ddb_number(da->da_argv[1], UINT32_MAX, &lines))

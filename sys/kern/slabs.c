@@ -43,12 +43,13 @@ static const char plug_owner[] = "slabs: plug";
 static void
 say(const struct story *st, const char *fmt, ...) __printflike(2, 3);
 
+/* To whoever watches, as long as all goes well. */
 static void
 say(const struct story *st, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!st->st_show)
+	if (!st->st_show || st->st_failed != NULL)
 		return;
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
@@ -180,12 +181,13 @@ create(struct story *st, char name, vsize_t pages)
 	stamp_write(s->s_addr, pages);
 	say(st, "      %c = 0x%08lx, %lu page%s", name, s->s_addr, pages,
 	    pages == 1 ? "" : "s");
-	if (s->s_addr == want)
+	if (s->s_addr == want) {
 		say(st, "\n");
-	else {
-		say(st, ": WRONG, best fit is 0x%08lx\n", want);
-		failed(st, "a slab is not where best fit has to put it");
+		return;
 	}
+	say(st, ": WRONG, best fit is 0x%08lx\n", want);
+	draw(st);
+	failed(st, "a slab is not where best fit has to put it");
 }
 
 static void
@@ -246,6 +248,7 @@ tell(struct story *st)
 	destroy(st, 'E');
 	draw(st);
 	create(st, 'F', 3);
+	draw(st);
 	create(st, 'G', 1);
 	behind(st, 'G', 'F');
 	if (st->st_slab['F' - 'A'].s_addr != hole)
@@ -290,6 +293,8 @@ prepare(struct story *st, const struct hole_sum *hs)
 	    "%lu hole%s\n", VM_SLAB_MIN, VM_SLAB_MAX, hs->hs_free,
 	    hs->hs_free == 1 ? "" : "s", hs->hs_holes,
 	    hs->hs_holes == 1 ? "" : "s");
+	say(st, "   (below, a character is a page: letters are the slabs, "
+	    "`.` free, `#` others')\n");
 	if (hs->hs_largest <= ROOM) {
 		failed(st, "the largest hole is too small for the story");
 		return;
@@ -385,9 +390,12 @@ churn_report(unsigned n, uint64_t seed)
 	struct hole_sum hs;
 
 	hole_sum(kernel_map, VM_SLAB_MIN, VM_SLAB_MAX, &hs);
-	printf("churn: %u operations, seed %llu: %u slabs of %lu pages live, "
-	    "%lu holes,\nlargest %lu pages\n", n, (unsigned long long)seed,
-	    nlive, live_pages, hs.hs_holes, hs.hs_largest);
+	if (n != 0)
+		printf("churn: %u operations, seed %llu, all as best fit "
+		    "says\n", n, (unsigned long long)seed);
+	printf("churn: %u slabs live, %lu pages; %lu hole%s, the largest of "
+	    "%lu pages\n", nlive, live_pages, hs.hs_holes,
+	    hs.hs_holes == 1 ? "" : "s", hs.hs_largest);
 }
 
 bool
@@ -415,7 +423,8 @@ slabs_churn(unsigned n, uint64_t seed, bool show)
 	wrong = vm_map_check(kernel_map);
 	if (wrong != NULL)
 		printf("churn: %s\n", wrong);
-	if (show)
+	ok = ok && wrong == NULL;
+	if (show && ok)
 		churn_report(n, seed);
-	return ok && wrong == NULL;
+	return ok;
 }
