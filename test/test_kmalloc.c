@@ -255,6 +255,7 @@ START_TEST(realloc_keeps)
 			must(kmalloc_usable(q) < 2 * kmalloc_held(sizes[j]));
 			must(M_ONE->kt_inuse == 1);
 			must(M_ONE->kt_bytes == kmalloc_usable(q));
+			must(krealloc(q, kmalloc_usable(q), M_ONE, 0) == q);
 			must(krealloc(q, 0, M_ONE, 0) == NULL);
 			must(M_ONE->kt_inuse == 0);
 		}
@@ -494,6 +495,7 @@ START_TEST(mistakes)
 		q = kmalloc(sizes[i], M_ONE, 0);
 		fill(q, sizes[i], i);
 		expect(p, M_TWO, " of type one");
+		expect(p, M_TWO, ": an object of kmalloc-");
 		expect(p, M_UNUSED, " of type one");
 		expect_any(p + 4, M_ONE, "4 bytes into");
 		kfree(p, M_ONE);

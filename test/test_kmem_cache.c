@@ -195,6 +195,84 @@ START_TEST(random_sizes)
 }
 END_TEST
 
+/*
+ * The layout's choice, worked out once more and by brute force: every number
+ * of pages and both places of the header, the fewest pages that waste at most
+ * 1/KMEM_WASTE or else the least waste.
+ */
+struct choice {
+	size_t		 c_bytes;
+	size_t		 c_n;		/* objects */
+	size_t		 c_held;	/* a header off the slab included */
+	bool		 c_off;
+};
+
+/* Does a keep more for each object than b? */
+static bool
+dearer(const struct choice *a, const struct choice *b)
+{
+	return a->c_held * b->c_n > b->c_held * a->c_n;
+}
+
+static struct choice
+best_of(size_t stride, size_t bytes)
+{
+	const size_t fix = offsetof(struct kmem_slab, sl_free);
+	struct choice on = { bytes, 0, bytes, false };
+	struct choice off = { bytes, bytes / stride, bytes + fix + 4 + 32,
+	    true };
+	size_t n, header;
+
+	for (n = 1; n <= 1024 && n * stride <= bytes; n++) {
+		header = (fix + (n + 31) / 32 * 4 + 7) / 8 * 8;
+		if (sizeof(void *) == 4)
+			header = (fix + (n + 31) / 32 * 4);
+		if (n * stride + header <= bytes)
+			on.c_n = n;
+	}
+	if (off.c_n > 32 || (on.c_n != 0 && !dearer(&on, &off)))
+		return on;
+	return off;
+}
+
+static struct choice
+choose(size_t stride)
+{
+	struct choice c, best = { 0 };
+	size_t pages = (stride + PAGE_SIZE - 1) / PAGE_SIZE;
+
+	do {
+		c = best_of(stride, pages * PAGE_SIZE);
+		if ((c.c_held - c.c_n * stride) * KMEM_WASTE <= c.c_held)
+			return c;
+		if (best.c_n == 0 || dearer(&best, &c))
+			best = c;
+	} while (++pages <= KMEM_SLAB_TRYPAGES);
+	return best;
+}
+
+START_TEST(layout_is_best)
+{
+	struct kmem_cache *kc;
+	struct choice c;
+	size_t size;
+
+	boot();
+	for (size = 8; size < 50000; size += size < 5000 ? 8 : 136) {
+		kc = make("best", size, 8, 0, 0);
+		must(kc != NULL);
+		c = choose(size);
+		if (kc->kc_slab_size != c.c_bytes || kc->kc_per_slab != c.c_n ||
+		    !(kc->kc_flags & KC_OFFSLAB) != !c.c_off)
+			ck_abort_msg("%zu bytes: %u in %zu, best %zu in %zu",
+			    size, kc->kc_per_slab, kc->kc_slab_size, c.c_n,
+			    c.c_bytes);
+		must(kmem_cache_destroy(kc) == 0);
+	}
+	done();
+}
+END_TEST
+
 /* Nonsense is refused, and said. */
 START_TEST(senseless)
 {
@@ -219,7 +297,8 @@ START_TEST(senseless)
 		logs = host_log_count();
 		must(kmem_cache_create(&bad[i]) == NULL);
 		must(host_log_count() == logs + 1);
-		must(strstr(host_log_last(), "kmem_cache_create(") != NULL);
+		must(strstr(host_log_last(), bad[i].ca_name != NULL ?
+		    "kmem_cache_create(n, " : "kmem_cache_create(-, ") != NULL);
 	}
 	done();
 }
@@ -581,12 +660,20 @@ END_TEST
 START_TEST(destroy_refused)
 {
 	struct kmem_cache *kc;
-	void *obj[3];
+	void *obj[3], *many[20];
 	uint64_t logs;
+	unsigned i;
 	char want[64];
 
 	boot();
-	kc = make("busy", 100, 0, 0, 0);
+	kc = make("busy", 2000, 0, 0, 0);
+	for (i = 0; i < nitems(many); i++)
+		many[i] = kmem_cache_alloc(kc, KM_SLEEP);
+	logs = host_log_count();
+	must(kmem_cache_destroy(kc) == EBUSY);
+	must(host_log_count() == logs + 8 + 1);	/* a few of them are named */
+	for (i = 0; i < nitems(many); i++)
+		kmem_cache_free(kc, many[i]);
 	obj[0] = kmem_cache_alloc(kc, KM_SLEEP);
 	obj[1] = kmem_cache_alloc(kc, KM_SLEEP);
 	logs = host_log_count();
@@ -1175,6 +1262,7 @@ main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, layouts);
 	tcase_add_test(tc, random_sizes);
+	tcase_add_test(tc, layout_is_best);
 	tcase_add_test(tc, senseless);
 	tcase_add_test(tc, constructors);
 	tcase_add_test(tc, constructor_refuses);
