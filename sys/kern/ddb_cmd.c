@@ -20,7 +20,7 @@ static const struct ddb_command commands[] = {
 	    1, 2, cmd_churn, true },
 	{ "continue", "", "go on where the kernel stopped",
 	    0, 0, cmd_continue, false },
-	{ "explain", "PAGES [ALIGN]", "would it fit the slab window? if not, why",
+	{ "explain", "PAGES [ALIGN]", "would so many fit the slab window",
 	    1, 2, ddb_explain, false },
 	{ "halt", "", "end the machine", 0, 0, cmd_halt, false },
 	{ "help", "", "this list", 0, 0, cmd_help, false },
