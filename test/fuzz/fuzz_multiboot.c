@@ -4,7 +4,8 @@
  *	clang-14 -g -O1 -fsanitize=fuzzer,address,undefined -Isys \
  *	    -Itest/host/include -Itest/host test/fuzz/fuzz_multiboot.c \
  *	    sys/vm/bootmem.c sys/vm/vm_phys.c sys/libkern/bitmap.c \
- *	    test/host/host.c sys/libkern/printf.c -o build/fuzz_multiboot
+ *	    test/host/host.c sys/libkern/printf.c sys/libkern/misc.c \
+ *	    -o build/fuzz_multiboot
  *	build/fuzz_multiboot -max_len=4096 test/fuzz/corpus/multiboot
  *
  * test_multiboot.c includes this file and replays the corpus.
