@@ -679,7 +679,7 @@ START_TEST(destroy_refused)
 	logs = host_log_count();
 	must(kmem_cache_destroy(kc) == EBUSY);
 	must(host_log_count() == logs + 3);
-	snprintf(want, sizeof(want), "(busy): refused, 2 objects are out");
+	snprintf(want, sizeof(want), "(busy): refused, 2 still out");
 	must(strstr(host_log_last(), want) != NULL);
 	obj[2] = kmem_cache_alloc(kc, KM_SLEEP);
 	must(obj[2] != NULL);

@@ -445,7 +445,7 @@ report_out(struct kmem_cache *kc, unsigned long out)
 	for (i = 0; i < n; i++)
 		vm_host_log("kmem_cache_destroy(%s): %p is out", kc->kc_name,
 		    objs[i]);
-	vm_host_log("kmem_cache_destroy(%s): refused, %lu objects are out",
+	vm_host_log("kmem_cache_destroy(%s): refused, %lu still out",
 	    kc->kc_name, out);
 }
 
