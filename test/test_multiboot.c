@@ -763,7 +763,8 @@ paint(bool *pages, uint64_t start, uint64_t len, bool whole)
 
 	for (i = 0; i < PAGES; i++)
 		if (whole ? start <= i * 4096 && (i + 1) * 4096 <= start + len :
-		    len != 0 && start < (i + 1) * 4096 && i * 4096 < start + len)
+		    len != 0 && start < (i + 1) * 4096 &&
+		    i * 4096 < start + len)
 			pages[i] = true;
 }
 

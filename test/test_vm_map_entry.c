@@ -111,7 +111,7 @@ START_TEST(full_and_starved)
 }
 END_TEST
 
-/* Giving whole regions, or an end of one, back needs neither entry nor frame. */
+/* Giving back whole regions, or an end of one, needs no entry or frame. */
 START_TEST(taking_away_needs_nothing)
 {
 	begin();

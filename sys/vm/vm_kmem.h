@@ -49,7 +49,7 @@ struct kmem_reclaimer {
 	unsigned long	(*kr_reclaim)(unsigned long pages);
 	struct kmem_reclaimer *kr_next;
 };
-void	kmem_reclaim_add(struct kmem_reclaimer *);	/* asked in this order */
+void	kmem_reclaim_add(struct kmem_reclaimer *);	/* asked in order */
 unsigned long kmem_reclaim(unsigned long pages);
 
 #endif

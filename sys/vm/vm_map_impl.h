@@ -122,7 +122,8 @@ vme_usable_end(const struct vm_map_entry *e)
 struct space_request {
 	vsize_t		sr_need;	/* guards included */
 	vsize_t		sr_align;	/* at least PAGE_SIZE */
-	vsize_t		sr_lead;	/* leading guard: align what is behind */
+	vsize_t		sr_lead;	/* leading guard: what is behind it is
+					   to be aligned */
 	vaddr_t		sr_min, sr_max;	/* window */
 	enum vm_map_policy sr_policy;
 };

@@ -115,7 +115,7 @@ map_join_locked(struct vm_map *map, struct vm_map_entry *e,
 
 /* ------------------------- protect, wire, unwire ----------------------- */
 
-/* Does neither edge of the range cut the region, seen with guards or without? */
+/* Does no edge of the range cut the region, seen with guards or without? */
 static bool
 whole(const struct vm_map_entry *e, vaddr_t start, vaddr_t end)
 {
@@ -139,7 +139,8 @@ look(struct vm_map *map, vaddr_t start, vaddr_t end, const struct range_op *op,
 	for (e = first;; e = vme_next(e)) {
 		if ((e->vme_flags & (VME_SPECIAL | VME_DYING)) != 0)
 			*error = EBUSY;
-		else if (map->vm_flags == VM_MAP_KERNEL && !whole(e, start, end))
+		else if (map->vm_flags == VM_MAP_KERNEL &&
+		    !whole(e, start, end))
 			*error = EINVAL;
 		else
 			*error = op->ro_look(e);

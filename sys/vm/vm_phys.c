@@ -389,7 +389,8 @@ check_locked(void)
 		return why;
 	if (memcmp(st.ps_owner, phys_stats.ps_owner, sizeof(st.ps_owner)) != 0)
 		return "P3: the counters by owner are wrong";
-	if (memcmp(st.ps_total, phys_stats.ps_total, sizeof(st.ps_total)) != 0 ||
+	if (memcmp(st.ps_total, phys_stats.ps_total,
+	    sizeof(st.ps_total)) != 0 ||
 	    memcmp(st.ps_free, phys_stats.ps_free, sizeof(st.ps_free)) != 0)
 		return "P4: the counters by zone are wrong";
 	return NULL;

@@ -42,7 +42,7 @@ struct vm_page {
 	uint8_t		 pg_owner;	/* enum vm_page_owner */
 	uint8_t		 pg_flags;
 	uint16_t	 pg_refs;	/* 1 when allocated; never wraps */
-	uint32_t	 pg_npages;	/* first frame of an allocation: pages */
+	uint32_t	 pg_npages;	/* first of an allocation: its pages */
 	const char	*pg_name;	/* who asked, or NULL */
 	void		*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
 					   VM_PAGE_HEAP: the kmalloc_type of
