@@ -10,6 +10,10 @@
  *    ends in _locked; none is called with a lock of sys/vm held, none from
  *    an interrupt
  * => results are stored only on success; on any error the map is as it was
+ * => where more than one error applies, any of them is returned; ENOMEM for
+ *    want of an entry is found before the map is looked at
+ * => a window that sticks out of the map is EINVAL; an alignment may exceed
+ *    it (then nothing fits, or address 0 mod alignment lies inside)
  * => what takes away never allocates where the range fits whole regions, and
  *    cannot fail for want of memory there
  */

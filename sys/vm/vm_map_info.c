@@ -141,7 +141,8 @@ check_region(const struct vm_map *map, const struct vm_map_entry *e)
 		if (e->vme_start != map->vm_min || e->vme_end != map->vm_min ||
 		    e->vme_flags != VME_SENTINEL)
 			return "vm_map I1: the sentinel was changed";
-	} else if (!map_range_ok(map, e->vme_start, e->vme_end))
+	} else if (!map_range_ok(map, e->vme_start, e->vme_end) ||
+	    (e->vme_flags & VME_SENTINEL) != 0)
 		return "vm_map I1: a region is empty, unaligned or outside";
 	if (e->vme_end > limit)
 		return "vm_map I1: regions overlap";
