@@ -306,11 +306,24 @@ START_TEST(locks_exclude)
 }
 END_TEST
 
+/* 512 MB leave room for the kernel's windows, in 32 bits too. */
+START_TEST(a_large_machine)
+{
+	const pfn_t n = 131072;
+	const paddr_t last = ptoa((paddr_t)n - 1);
+
+	host_boot(n);
+	*(char *)host_phys(last) = 'x';
+	ck_assert_int_eq(*(char *)host_phys(last), 'x');
+	ck_assert_uint_eq(vm_phys_nfree(), n - 1);
+}
+END_TEST
+
 int
 main(void)
 {
 	Suite *s = suite_create("host");
-	TCase *tc = tcase_create("host");
+	TCase *tc = tcase_create("host"), *large = tcase_create("large");
 	SRunner *sr;
 	int failed;
 
@@ -322,6 +335,8 @@ main(void)
 	tcase_add_test(tc, no_frame_for_a_page_table);
 	tcase_add_loop_test(tc, mistakes_are_seen, 0, nitems(mistakes));
 	tcase_add_test(tc, locks_exclude);
+	suite_add_tcase(s, large);
+	tcase_add_test(large, a_large_machine);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);

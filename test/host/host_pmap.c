@@ -151,6 +151,9 @@ host_pmap_bootstrap(pfn_t n)
 
 	vm_mtx_init(&events_lock, "host events");
 	vm_mtx_init(&kernel_pmap->pm_lock, "kernel pmap");
+	/* Before the host chooses where the view goes: it may choose these. */
+	reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
+	    MAP_FIXED_NOREPLACE);
 	nframes = n;
 	memfd = memfd_create("holm-frames", MFD_CLOEXEC);
 	if (memfd < 0 || ftruncate(memfd, (off_t)size) != 0)
@@ -164,8 +167,6 @@ host_pmap_bootstrap(pfn_t n)
 	shown = calloc(n, sizeof(*shown));
 	if (shown == NULL)
 		vm_host_panic("host_pmap: no memory for %u counts", n);
-	reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
-	    MAP_FIXED_NOREPLACE);
 }
 
 void *
