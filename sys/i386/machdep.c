@@ -7,6 +7,10 @@
 #include <kern/md.h>
 #include <machine/cpufunc.h>
 
+#define RESET_CONTROL	0xCF9		/* Intel's PIIX3 and later */
+#define RESET_ALL	0x02		/* not the CPU alone, */
+#define RESET_NOW	0x04		/* when this bit comes on */
+
 bool cpu_has_cpuid;
 
 /* Can this flag be changed?  (That is how the CPUs tell their age.) */
@@ -142,11 +146,18 @@ md_triple_fault(void)
 		breakpoint();
 }
 
-/* The keyboard controller has a line to the CPU's reset. */
+/*
+ * A chipset with PCI has a register that resets everything; in all PCs the
+ * keyboard controller has a line to the CPU's reset.  That one comes second:
+ * it leaves the CPU's MSRs alone, and Bochs's BIOS writes one of them again
+ * that it has locked, and faults.
+ */
 void
 md_reboot(void)
 {
 	cli();
+	outb(RESET_CONTROL, RESET_ALL);
+	outb(RESET_CONTROL, RESET_ALL | RESET_NOW);
 	for (unsigned i = 0; i < 100000 && (inb(0x64) & 2) != 0; i++)
 		continue;
 	outb(0x64, 0xFE);
