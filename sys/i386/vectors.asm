@@ -2,7 +2,7 @@
 ; loop.  Each makes the stack look the same (trapframe.h) and goes to trap().
 
 TF_EIP		equ 56			; trapframe.h
-TSS_EIP		equ 32			; machdep.c
+TSS_EIP		equ 32			; segments.c
 TSS_EBP		equ 60
 SEL_KDATA	equ 0x10
 

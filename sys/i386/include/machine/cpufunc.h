@@ -1,6 +1,7 @@
 /*
- * What only the machine can do, one instruction each.  Nothing else in the
- * kernel but the entry code and the trap stubs has assembly in it.
+ * What only the machine can do, one instruction each.  But for the entry
+ * code, the trap stubs and the first load of the segment registers
+ * (segments.c) nothing else in the kernel has assembly in it.
  */
 #ifndef MACHINE_CPUFUNC_H
 #define MACHINE_CPUFUNC_H
