@@ -8,6 +8,10 @@
 #? make			build/holm.elf and build/holm.iso
 #? make gdb		QEMU stopped at reset, gdb attached (GDBFLAGS=...)
 #? make bochs-debug	Bochs's own debugger, with Holm's symbols
+#? make soak		10^8 random operations on vm_maps (N, SEED), 64 and 32 bits
+#? make fuzz		libFuzzer, FUZZ_SECONDS for each fuzzer
+#? make coverage	branches of the memory code that the tests reach
+#? make mutate		tests against vm_map with each jump broken (SAMPLE)
 #? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
 #?			program of your own (test/host/host.h)
 #? make setup		install the Debian packages of conf/packages
@@ -16,12 +20,13 @@
 #? Variables: MEM=64 (megabytes), CPU=core2_penryn_t9600 (Bochs) or max (QEMU),
 #? CMDLINE="..." (the kernel's: selftest halt ...), V=1 (show commands),
 #? OPTIONS=-D... (to the compiler, after make clean).
-#? run, test, gdb and bochs-debug install missing packages by themselves.
+#? N=100000000, SEED=1, FUZZ_SECONDS=600, SAMPLE=1 (every n-th jump).
+#? run, test, fuzz, gdb, bochs-debug install missing packages by themselves.
 
 export MEM = 64
 export CPU =
 export DISPLAY_LIB = rfb
-export GDBFLAGS
+export GDBFLAGS N SEED FUZZ_SECONDS SAMPLE
 EMU	= bochs
 CMDLINE	=
 OPTIONS	=
@@ -51,8 +56,8 @@ HFLAGS	= $(CSTD) -fno-omit-frame-pointer -Isys -Itest/host/include \
 V	=
 say	= @$(if $(V),set -x;,echo "$(1) $@";)
 
-.PHONY: all elf iso libvm tests run test gdb bochs-debug help clean setup \
-	needed force
+.PHONY: all elf iso libvm tests run test soak fuzz coverage mutate gdb \
+	bochs-debug help clean setup needed force
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -182,6 +187,13 @@ gdb bochs-debug: setup
 test: setup
 	@conf/check32 $(B)/check32
 	@test/run $(B)
+
+soak coverage mutate: setup
+	@test/$@ $(B)
+
+fuzz:
+	@conf/setup fuzz
+	@test/fuzz/run $(B)
 
 help:
 	@sed -n 's/^#? \{0,1\}//p' Makefile

@@ -373,9 +373,10 @@ soak_run(uint64_t n, uint64_t seed, bool progress)
 		    s.s_ops < n))
 			continue;
 		sec = (double)(clock() - begin) / CLOCKS_PER_SEC;
-		printf("soak: seed %llu: %llu of %llu operations, %.0f %% "
-		    "successful, %.0f a second\n", (unsigned long long)seed,
-		    (unsigned long long)s.s_ops, (unsigned long long)n,
+		printf("soak: %zu bits, seed %llu: %llu of %llu, %.0f %% "
+		    "successful, %.0f a second\n", 8 * sizeof(long),
+		    (unsigned long long)seed, (unsigned long long)s.s_ops,
+		    (unsigned long long)n,
 		    100.0 * (double)s.s_ok / (double)s.s_ops,
 		    (double)s.s_ops / (sec + 1e-9));
 		fflush(stdout);
