@@ -85,7 +85,7 @@ void	ddb_enter(const struct trapframe *, const char *why);
 bool	slabs_demo(bool show);
 /*
  * n random operations on the slab window, some of whose allocations stay;
- * n = 0: they go.
+ * n = 0: they go.  Those made without show are kept apart.
  * => true when every check held
  */
 bool	slabs_churn(unsigned n, uint64_t seed, bool show);

@@ -346,18 +346,22 @@ slabs_demo(bool show)
 #define MAXPAGES	16
 #define CHECK_EVERY	16		/* operations: a flat walk takes long */
 
-static struct slab live[NLIVE];
-static unsigned nlive;
-static vsize_t live_pages;
+/* What `churn` leaves stays, and is not the self-test's to free. */
+static struct churn {
+	struct slab	 c_live[NLIVE];
+	unsigned	 c_nlive;
+	vsize_t		 c_pages;	/* in those */
+	unsigned	 c_checked;	/* places, this time */
+} by_command, by_test;
 
 static bool
-churn_free(unsigned i)
+churn_free(struct churn *c, unsigned i)
 {
-	struct slab s = live[i];
+	struct slab s = c->c_live[i];
 	bool ok = stamp_holds(s.s_addr, s.s_pages);
 
-	live[i] = live[--nlive];
-	live_pages -= s.s_pages;
+	c->c_live[i] = c->c_live[--c->c_nlive];
+	c->c_pages -= s.s_pages;
 	kmem_free(kernel_map, s.s_addr, ptoa(s.s_pages));
 	if (!ok)
 		printf("churn: 0x%08lx, %lu pages: contents have changed\n",
@@ -366,7 +370,7 @@ churn_free(unsigned i)
 }
 
 static bool
-churn_alloc(vsize_t pages, bool check)
+churn_alloc(struct churn *c, vsize_t pages, bool check)
 {
 	vaddr_t want = check ? predict(pages) : 0;
 	vaddr_t addr = kmem_alloc(kernel_map, ptoa(pages),
@@ -375,8 +379,9 @@ churn_alloc(vsize_t pages, bool check)
 	if (addr == 0)
 		return true;	/* short of memory: an answer, too */
 	stamp_write(addr, pages);
-	live[nlive++] = (struct slab){ addr, pages };
-	live_pages += pages;
+	c->c_live[c->c_nlive++] = (struct slab){ addr, pages };
+	c->c_pages += pages;
+	c->c_checked += check;
 	if (!check || addr == want)
 		return true;
 	printf("churn: %lu pages at 0x%08lx, best fit is 0x%08lx\n", pages,
@@ -384,47 +389,59 @@ churn_alloc(vsize_t pages, bool check)
 	return false;
 }
 
+static bool
+churn(struct churn *c, unsigned n, uint64_t seed)
+{
+	/* A quarter of the memory, so that there is some left to work with. */
+	vsize_t most = frames_free() / 4 + c->c_pages;
+	uint64_t state = seed != 0 ? seed : 1;
+	bool ok = true;
+
+	c->c_checked = 0;
+	for (unsigned i = 0; i < n && ok; i++) {
+		uint32_t r = k_random(&state);
+		vsize_t pages = 1 + (r >> 8) % MAXPAGES;
+
+		/* Mostly growing at first, then as much as it shrinks. */
+		if (c->c_nlive == NLIVE || c->c_pages + pages > most ||
+		    (c->c_nlive > 0 &&
+		    r % 8 < (c->c_nlive < NLIVE / 2 ? 3 : 4)))
+			ok = c->c_nlive == 0 ||
+			    churn_free(c, (r >> 16) % c->c_nlive);
+		else
+			ok = churn_alloc(c, pages, i % CHECK_EVERY == 0);
+	}
+	while (n == 0 && c->c_nlive > 0)
+		ok = churn_free(c, c->c_nlive - 1) && ok;
+	return ok;
+}
+
 static void
-churn_report(unsigned n, uint64_t seed)
+churn_report(const struct churn *c, unsigned n, uint64_t seed)
 {
 	struct hole_sum hs;
 
 	hole_sum(kernel_map, VM_SLAB_MIN, VM_SLAB_MAX, &hs);
 	if (n != 0)
-		printf("churn: %u operations, seed %llu, all as best fit "
-		    "says\n", n, (unsigned long long)seed);
+		printf("churn: %u operations, seed %llu; %u places checked, "
+		    "all as best fit says\n", n, (unsigned long long)seed,
+		    c->c_checked);
 	printf("churn: %u slabs live, %lu pages; %lu hole%s, the largest of "
-	    "%lu pages\n", nlive, live_pages, hs.hs_holes,
+	    "%lu pages\n", c->c_nlive, c->c_pages, hs.hs_holes,
 	    hs.hs_holes == 1 ? "" : "s", hs.hs_largest);
 }
 
 bool
 slabs_churn(unsigned n, uint64_t seed, bool show)
 {
-	/* A quarter of the memory, so that there is some left to work with. */
-	vsize_t most = frames_free() / 4 + live_pages;
-	uint64_t state = seed != 0 ? seed : 1;
-	bool ok = true;
-	const char *wrong;
+	struct churn *c = show ? &by_command : &by_test;
+	bool ok = churn(c, n, seed);
+	const char *wrong = vm_map_check(kernel_map);
 
-	for (unsigned i = 0; i < n && ok; i++) {
-		uint32_t r = k_random(&state);
-		vsize_t pages = 1 + (r >> 8) % MAXPAGES;
-
-		/* Mostly growing at first, then as much as it shrinks. */
-		if (nlive == NLIVE || live_pages + pages > most ||
-		    (nlive > 0 && r % 8 < (nlive < NLIVE / 2 ? 3 : 4)))
-			ok = nlive == 0 || churn_free((r >> 16) % nlive);
-		else
-			ok = churn_alloc(pages, i % CHECK_EVERY == 0);
-	}
-	while (n == 0 && nlive > 0)
-		ok = churn_free(nlive - 1) && ok;
-	wrong = vm_map_check(kernel_map);
 	if (wrong != NULL)
 		printf("churn: %s\n", wrong);
 	ok = ok && wrong == NULL;
 	if (show && ok)
-		churn_report(n, seed);
+		churn_report(c, n, seed);
 	return ok;
 }
