@@ -88,8 +88,10 @@ print_totals(void)
 
 	printf("\n%-10s %10s %10s %10s %10s %10s\n", "", "regions", "pages",
 	    "holes", "pages", "largest");
+	print_sum("image", kernel_map->vm_min, VM_HEAP_MIN);
 	print_sum("heap", VM_HEAP_MIN, VM_HEAP_MAX);
 	print_sum("slab", VM_SLAB_MIN, VM_SLAB_MAX);
+	print_sum("stack", VM_SLAB_MAX, VM_MISC_MIN);
 	print_sum("else", VM_MISC_MIN, VM_MISC_MAX);
 	print_sum("in all", kernel_map->vm_min, kernel_map->vm_max);
 	hole_sum(kernel_map, kernel_map->vm_min, kernel_map->vm_max, &hs);
@@ -99,24 +101,49 @@ print_totals(void)
 		    hs.hs_largest_at);
 }
 
+/* Up to that many pieces, from the one that from is in. */
+static void
+print_pieces(vaddr_t from, uint64_t lines)
+{
+	struct vm_map *map = kernel_map;
+	vaddr_t at = map->vm_min;
+	struct piece p;
+
+	while (lines > 0 && piece_next(map, at, map->vm_max, &p)) {
+		vaddr_t to = border(at);
+
+		if (p.p_hole && p.p_end > to)
+			p.p_end = to;
+		if (p.p_end > from) {
+			print_heading(at);
+			print_piece(&p);
+			lines--;
+		}
+		at = p.p_end;
+	}
+	if (at < map->vm_max)
+		printf("... it goes on: `show map 0x%lx`\n", at);
+}
+
 void
 ddb_show_map(const struct ddb_args *da)
 {
 	struct vm_map *map = kernel_map;
-	vaddr_t at = map->vm_min;
+	vaddr_t from = map->vm_min;
 	uint64_t lines = LINES;
-	struct piece p;
 
 	if (map->vm_name == NULL) {
 		printf("kernel_map: not yet; the boot has not come so far\n");
 		return;
 	}
-	if (da->da_argc > 0 && !ddb_addr(da->da_argv[0], &at))
+	if (da->da_argc > 0 && !ddb_addr(da->da_argv[0], &from))
 		return;
 	if (da->da_argc > 1 && !ddb_number(da->da_argv[1], UINT32_MAX, &lines))
 		return;
-	if (at < map->vm_min || at >= map->vm_max) {
-		printf("0x%08lx: outside of %s, [0x%08lx, 0x%08lx)\n", at,
+	if (lines == 0)
+		lines = LINES;
+	if (from < map->vm_min || from >= map->vm_max) {
+		printf("0x%08lx: outside of %s, [0x%08lx, 0x%08lx)\n", from,
 		    map->vm_name, map->vm_min, map->vm_max);
 		return;
 	}
@@ -124,17 +151,7 @@ ddb_show_map(const struct ddb_args *da)
 	    map->vm_max);
 	printf("start      end            pages     size  prot guards  owner\n"
 	    "%s\n", RULE);
-	for (; lines > 0 && piece_next(map, at, map->vm_max, &p); lines--) {
-		vaddr_t to = border(at);
-
-		print_heading(at);
-		if (p.p_hole && p.p_end > to)
-			p.p_end = to;
-		print_piece(&p);
-		at = p.p_end;
-	}
-	if (at < map->vm_max)
-		printf("... it goes on: `show map 0x%lx`\n", at);
+	print_pieces(from, lines);
 	print_totals();
 }
 
