@@ -27,18 +27,43 @@ show_zones(const struct vm_phys_stats *ps)
 {
 	char size[SIZESTR];
 
-	printf("zone              frames       free       used\n");
+	printf("zone              frames       free       used      taken"
+	    "      given\n");
 	for (unsigned z = 0; z < VM_NZONES; z++)
-		printf("%-14s %9u  %9u  %9u\n", zone_name[z], ps->ps_total[z],
-		    ps->ps_free[z], ps->ps_total[z] - ps->ps_free[z]);
+		printf("%-14s %9u  %9u  %9u  %9llu  %9llu\n", zone_name[z],
+		    ps->ps_total[z], ps->ps_free[z],
+		    ps->ps_total[z] - ps->ps_free[z],
+		    (unsigned long long)ps->ps_taken[z],
+		    (unsigned long long)ps->ps_given[z]);
 	printf("\nowner             frames       size\n");
 	for (unsigned o = 0; o < VM_PAGE_NOWNERS; o++)
 		printf("%-14s %9u  %9s\n", owner_name[o], ps->ps_owner[o],
 		    size_str(size, ptoa(ps->ps_owner[o])));
+	if (ps->ps_mark_high != 0)
+		printf("\nlow below %u, high from %u: %s, crossed %llu "
+		    "times\n", ps->ps_mark_low, ps->ps_mark_high,
+		    ps->ps_low ? "low" : "enough",
+		    (unsigned long long)ps->ps_crossed);
 	printf("\n%llu allocations, %llu frees, %llu failures\n",
 	    (unsigned long long)ps->ps_allocs,
 	    (unsigned long long)ps->ps_frees,
 	    (unsigned long long)ps->ps_fails);
+}
+
+/* Whom a frame of kmem_alloc's serves, as far as it says. */
+static void
+print_user(const struct vm_page *pg)
+{
+	const struct kmalloc_type *kt = pg->pg_slab;
+
+	if (pg->pg_owner != VM_PAGE_KMEM || pg->pg_slab == NULL)
+		return;
+	if (pg->pg_flags & VM_PAGE_SLAB)
+		printf(", slab at %p", pg->pg_slab);
+	else if (pg->pg_flags & VM_PAGE_HEAP)
+		printf(", a block for %s", kt->kt_name);
+	else
+		printf(", for %s", pg->pg_name);
 }
 
 /* The frame at a physical address, or behind a virtual one of the kernel's. */
@@ -66,10 +91,9 @@ show_one(vaddr_t addr)
 	if (pg->pg_refs != 0)
 		printf(", %u reference%s", pg->pg_refs,
 		    pg->pg_refs == 1 ? "" : "s");
-	if (pg->pg_npages != 0)
+	if (pg->pg_owner == VM_PAGE_KMEM && pg->pg_npages != 0)
 		printf(", first of %u", pg->pg_npages);
-	if (pg->pg_name != NULL)
-		printf(", for %s", pg->pg_name);
+	print_user(pg);
 	printf("\n");
 }
 

@@ -10,7 +10,7 @@
  *	a bitmap	bit set: the frame is free.  Three levels of summaries
  *			above it (libkern/bitmap.c) lead to the lowest free
  *			frame of a zone in at most four bit-scans.
- *	struct vm_page	one a frame: owner, references, and what belongs to
+ *	struct vm_page	one a frame: owner, references, and two words for
  *			whoever has it.
  *
  * A frame's life: RESERVED (absent, the firmware's, the image's) until it is
@@ -28,26 +28,35 @@
  * 3. Invariants (vm_phys_check)
  *
  *  P1	A frame's bit is set exactly when its owner is VM_PAGE_FREE.
- *  P2	A frame that is free or reserved has no references, no length and no
- *	name; any other has at least one reference.
+ *  P2	A frame that is free or reserved is blank but for its owner; any other
+ *	has at least one reference.
  *  P3	The counters by owner are exact; they add up to npfn.
  *  P4	The counters by zone are exact: free ones, and those ever added, which
- *	are the ones that are not reserved.
+ *	are the ones that are not reserved.  What was taken and not given is
+ *	neither.
+ *  P5	ps_low is true when fewer than ps_mark_low frames are free, false when
+ *	at least ps_mark_high are, and what it was before in between.
  *
  * 4. Locking
  *
  * One mutex, the innermost of all (vm.h), over everything here: the work
- * under it is a few words for a frame.  pg_name and pg_npages of an allocated
- * frame are its owner's to write.
+ * under it is a few words for a frame.  The two words of an allocated frame
+ * that vm_phys.h gives to its owner are the owner's to write.
  *
- * 5. Misuse
+ * 5. Watermarks
+ *
+ * Two of them, so that a number of free frames that goes up and down around
+ * one does not call each time.  Every call that takes or gives looks, before
+ * it drops the lock, whether ps_low has to change, and tells afterwards.
+ *
+ * 6. Misuse
  *
  * Freeing what is not allocated, or is still shared, is looked for over the
  * whole range before anything is changed.  The panic names the call with its
  * arguments, the first frame at fault and what that is; the lock is dropped
  * first, so that the debugger can look.
  *
- * 6. What it does not do
+ * 7. What it does not do
  *
  * It does not sleep, wait, map or zero.  It does not ask vm_fail: its callers
  * do, since they know what a frame is for.
@@ -83,6 +92,7 @@ static struct bitmap phys_free;		/* what follows: under phys_mtx */
 static struct vm_page *phys_pages;
 static pfn_t phys_npfn;			/* constant after vm_phys_init */
 static struct vm_phys_stats phys_stats;
+static void (*phys_watcher)(bool);
 
 static enum vm_zone
 zone_of(pfn_t pfn)
@@ -117,32 +127,89 @@ vm_phys_init(void *mem, pfn_t npfn)
 	phys_pages = (struct vm_page *)(void *)((char *)mem + map);
 	memset(phys_pages, 0, npfn * sizeof(struct vm_page));
 	memset(&phys_stats, 0, sizeof(phys_stats));
+	phys_watcher = NULL;
 	phys_npfn = npfn;
 	phys_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
 }
 
 /*
- * Change what one frame is.  The counters follow; the bitmap is the
- * caller's, who may have many bits to change at once.
+ * Drop the lock after frames were taken or given, and tell who watches.
  */
 static void
-page_set_locked(pfn_t pfn, enum vm_page_owner owner)
+phys_exit(void)
 {
+	struct vm_phys_stats *ps = &phys_stats;
+	pfn_t nfree = ps->ps_owner[VM_PAGE_FREE];
+	void (*fn)(bool) = NULL;
+	bool low = nfree < ps->ps_mark_low;
+
+	if (low != ps->ps_low && (low || nfree >= ps->ps_mark_high)) {
+		ps->ps_low = low;
+		ps->ps_crossed++;
+		fn = phys_watcher;
+	}
+	vm_mtx_exit(&phys_mtx);
+	if (fn != NULL)
+		fn(low);
+}
+
+void
+vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
+{
+	if (low > high)
+		vm_host_panic("vm_phys_watch: low %u, high %u", low, high);
+	vm_mtx_enter(&phys_mtx);
+	phys_stats.ps_mark_low = low;
+	phys_stats.ps_mark_high = high;
+	phys_stats.ps_low = false;
+	phys_watcher = fn;
+	phys_exit();
+}
+
+/*
+ * One frame goes out, or comes back: its vm_page and the counters.  The
+ * bitmap is the caller's, who may have many bits to change at once.
+ */
+static void
+page_take_locked(pfn_t pfn, enum vm_page_owner owner)
+{
+	struct vm_phys_stats *ps = &phys_stats;
 	struct vm_page *pg = &phys_pages[pfn];
 	enum vm_zone z = zone_of(pfn);
 
-	if (pg->pg_owner == VM_PAGE_RESERVED)
-		phys_stats.ps_total[z]++;
-	if (pg->pg_owner == VM_PAGE_FREE)
-		phys_stats.ps_free[z]--;
-	if (owner == VM_PAGE_FREE)
-		phys_stats.ps_free[z]++;
-	phys_stats.ps_owner[pg->pg_owner]--;
-	phys_stats.ps_owner[owner]++;
-
-	memset(pg, 0, sizeof(*pg));
+	ps->ps_free[z]--;
+	ps->ps_taken[z]++;
+	ps->ps_owner[VM_PAGE_FREE]--;
+	ps->ps_owner[owner]++;
 	pg->pg_owner = (uint8_t)owner;
-	pg->pg_refs = owner_allocated(owner) ? 1 : 0;
+	pg->pg_refs = 1;
+}
+
+static void
+page_give_locked(pfn_t pfn)
+{
+	struct vm_phys_stats *ps = &phys_stats;
+	struct vm_page *pg = &phys_pages[pfn];
+	enum vm_zone z = zone_of(pfn);
+
+	ps->ps_free[z]++;
+	ps->ps_given[z]++;
+	ps->ps_owner[pg->pg_owner]--;
+	ps->ps_owner[VM_PAGE_FREE]++;
+	*pg = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
+}
+
+/* A reserved frame is a free one from now on. */
+static void
+page_add_locked(pfn_t pfn)
+{
+	enum vm_zone z = zone_of(pfn);
+
+	phys_stats.ps_total[z]++;
+	phys_stats.ps_free[z]++;
+	phys_stats.ps_owner[VM_PAGE_RESERVED]--;
+	phys_stats.ps_owner[VM_PAGE_FREE]++;
+	phys_pages[pfn].pg_owner = VM_PAGE_FREE;
 }
 
 void
@@ -167,9 +234,9 @@ vm_phys_add(pfn_t start, pfn_t end)
 		    owner_names[owner]);
 	}
 	for (pfn = start; pfn < hi; pfn++)
-		page_set_locked(pfn, VM_PAGE_FREE);
+		page_add_locked(pfn);
 	bitmap_set_range(&phys_free, start, hi);
-	vm_mtx_exit(&phys_mtx);
+	phys_exit();
 }
 
 /*
@@ -187,6 +254,23 @@ find_one_locked(void)
 	return phys_npfn;
 }
 
+static void
+take_one_locked(pfn_t pfn, enum vm_page_owner owner)
+{
+	bitmap_clear(&phys_free, pfn);
+	page_take_locked(pfn, owner);
+	phys_pages[pfn].pg_npages = 1;
+}
+
+/* An allocation that finds nothing.  => drops the lock */
+static int
+alloc_fails(int error)
+{
+	phys_stats.ps_fails++;
+	vm_mtx_exit(&phys_mtx);
+	return error;
+}
+
 int
 vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
 {
@@ -195,17 +279,49 @@ vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
 	KASSERT(owner_allocated(owner));
 	vm_mtx_enter(&phys_mtx);
 	pfn = find_one_locked();
-	if (pfn == phys_npfn) {
-		phys_stats.ps_fails++;
-		vm_mtx_exit(&phys_mtx);
-		return ENOMEM;
-	}
-	bitmap_clear(&phys_free, pfn);
-	page_set_locked(pfn, owner);
-	phys_pages[pfn].pg_npages = 1;
+	if (pfn == phys_npfn)
+		return alloc_fails(ENOMEM);
+	take_one_locked(pfn, owner);
 	phys_stats.ps_allocs++;
-	vm_mtx_exit(&phys_mtx);
+	phys_exit();
 	*pa = ptoa(pfn);
+	return 0;
+}
+
+int
+vm_phys_alloc_many(unsigned n, enum vm_page_owner owner, paddr_t *pa)
+{
+	unsigned i;
+	pfn_t pfn;
+
+	KASSERT(owner_allocated(owner));
+	vm_mtx_enter(&phys_mtx);
+	if (n > phys_stats.ps_owner[VM_PAGE_FREE])
+		return alloc_fails(ENOMEM);
+	for (i = 0; i < n; i++) {
+		pfn = find_one_locked();
+		take_one_locked(pfn, owner);
+		pa[i] = ptoa(pfn);
+	}
+	phys_stats.ps_allocs++;
+	phys_exit();
+	return 0;
+}
+
+int
+vm_phys_alloc_at(paddr_t pa, enum vm_page_owner owner)
+{
+	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
+
+	KASSERT(owner_allocated(owner));
+	if (!page_aligned(pa) || pa >> PAGE_SHIFT >= phys_npfn)
+		return EINVAL;
+	vm_mtx_enter(&phys_mtx);
+	if (phys_pages[pfn].pg_owner != VM_PAGE_FREE)
+		return alloc_fails(EBUSY);
+	take_one_locked(pfn, owner);
+	phys_stats.ps_allocs++;
+	phys_exit();
 	return 0;
 }
 
@@ -243,24 +359,21 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 		return EINVAL;
 	vm_mtx_enter(&phys_mtx);
 	pfn = find_run_locked(n, align, boundary, lo, hi);
-	if (pfn == hi) {
-		phys_stats.ps_fails++;
-		vm_mtx_exit(&phys_mtx);
-		return ENOMEM;
-	}
+	if (pfn == hi)
+		return alloc_fails(ENOMEM);
 	bitmap_clear_range(&phys_free, pfn, pfn + n);
 	for (i = 0; i < n; i++)
-		page_set_locked(pfn + i, owner);
+		page_take_locked(pfn + i, owner);
 	phys_pages[pfn].pg_npages = n;
 	phys_stats.ps_allocs++;
-	vm_mtx_exit(&phys_mtx);
+	phys_exit();
 	*pa = ptoa(pfn);
 	return 0;
 }
 
-/* Why this frame cannot be freed, or NULL. */
+/* Why this frame is not an allocated one, or NULL. */
 static const char *
-free_fault_locked(pfn_t pfn)
+page_fault_locked(pfn_t pfn)
 {
 	const struct vm_page *pg;
 
@@ -271,21 +384,42 @@ free_fault_locked(pfn_t pfn)
 		return "free already";
 	if (pg->pg_owner == VM_PAGE_RESERVED)
 		return "reserved";
-	if (pg->pg_refs == 0)
-		return "without a reference";
-	return pg->pg_refs == 1 ? NULL : "still referenced";
+	return pg->pg_refs == 0 ? "without a reference" : NULL;
 }
 
+/* Why it cannot be freed, or NULL. */
+static const char *
+free_fault_locked(pfn_t pfn)
+{
+	const char *why = page_fault_locked(pfn);
+
+	if (why == NULL && phys_pages[pfn].pg_refs > 1)
+		why = "still referenced";
+	return why;
+}
+
+/* => without the lock, so that the debugger can look */
 static __dead2 void
-free_panic(const char *func, paddr_t pa, pfn_t n, pfn_t bad, const char *why)
+page_panic(const char *func, paddr_t pa, pfn_t n, pfn_t bad, const char *why)
 {
 	const struct vm_page *pg = vm_phys_page(ptoa(bad));
+	bool named = pg != NULL && pg->pg_flags == 0 && pg->pg_name != NULL &&
+	    pg->pg_owner == VM_PAGE_KMEM;
 
 	vm_host_panic("%s: pa 0x%lx, %u frames: pfn 0x%x is %s "
 	    "(owner %s, %u references, name %s)", func, pa, n, bad, why,
 	    pg == NULL ? "-" : owner_names[pg->pg_owner],
-	    pg == NULL ? 0 : pg->pg_refs,
-	    pg == NULL || pg->pg_name == NULL ? "-" : pg->pg_name);
+	    pg == NULL ? 0 : pg->pg_refs, named ? pg->pg_name : "-");
+}
+
+/* [pa, pa + n frames) is a range below 4 GiB, or else we panic. */
+static void
+check_range(const char *func, paddr_t pa, pfn_t n)
+{
+	if (!page_aligned(pa) || n == 0 || pa >> PAGE_SHIFT >= PFN_MAX ||
+	    n > PFN_MAX - (pfn_t)(pa >> PAGE_SHIFT))
+		vm_host_panic("%s: pa 0x%lx, %u frames: no such range", func,
+		    pa, n);
 }
 
 static void
@@ -294,22 +428,19 @@ free_frames(const char *func, paddr_t pa, pfn_t n)
 	pfn_t start = (pfn_t)(pa >> PAGE_SHIFT), pfn;
 	const char *why = NULL;
 
-	if (!page_aligned(pa) || n == 0 || pa >> PAGE_SHIFT >= PFN_MAX ||
-	    n > PFN_MAX - start)
-		vm_host_panic("%s: pa 0x%lx, %u frames: no such range", func,
-		    pa, n);
+	check_range(func, pa, n);
 	vm_mtx_enter(&phys_mtx);
 	for (pfn = start; pfn < start + n && why == NULL; pfn++)
 		why = free_fault_locked(pfn);
 	if (why != NULL) {
 		vm_mtx_exit(&phys_mtx);
-		free_panic(func, pa, n, pfn - 1, why);
+		page_panic(func, pa, n, pfn - 1, why);
 	}
 	for (pfn = start; pfn < start + n; pfn++)
-		page_set_locked(pfn, VM_PAGE_FREE);
+		page_give_locked(pfn);
 	bitmap_set_range(&phys_free, start, start + n);
 	phys_stats.ps_frees++;
-	vm_mtx_exit(&phys_mtx);
+	phys_exit();
 }
 
 void
@@ -322,6 +453,96 @@ void
 vm_phys_free_run(paddr_t pa, pfn_t n)
 {
 	free_frames("vm_phys_free_run", pa, n);
+}
+
+/*
+ * The first of pa[0 .. n) that cannot be freed; n: all can.  A frame that was
+ * looked at loses its reference, so that it is found if it comes again.
+ */
+static unsigned
+condemn_locked(const paddr_t *pa, unsigned n, const char **why)
+{
+	unsigned i, j;
+
+	for (i = 0; i < n; i++) {
+		*why = free_fault_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
+		if (*why != NULL)
+			break;
+		phys_pages[pa[i] >> PAGE_SHIFT].pg_refs = 0;
+	}
+	if (i == n)
+		return n;
+	for (j = i; j-- > 0;) {
+		phys_pages[pa[j] >> PAGE_SHIFT].pg_refs = 1;
+		if (pa[j] == pa[i])
+			*why = "named twice";
+	}
+	return i;
+}
+
+void
+vm_phys_free_many(const paddr_t *pa, unsigned n)
+{
+	const char *why;
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		check_range(__func__, pa[i], 1);
+	vm_mtx_enter(&phys_mtx);
+	i = condemn_locked(pa, n, &why);
+	if (i < n) {
+		vm_mtx_exit(&phys_mtx);
+		page_panic(__func__, pa[i], n, (pfn_t)(pa[i] >> PAGE_SHIFT),
+		    why);
+	}
+	for (i = 0; i < n; i++) {
+		page_give_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
+		bitmap_set(&phys_free, (uint32_t)(pa[i] >> PAGE_SHIFT));
+	}
+	phys_stats.ps_frees++;
+	phys_exit();
+}
+
+void
+vm_phys_ref(paddr_t pa)
+{
+	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
+	const char *why;
+
+	check_range(__func__, pa, 1);
+	vm_mtx_enter(&phys_mtx);
+	why = page_fault_locked(pfn);
+	if (why == NULL && phys_pages[pfn].pg_refs == VM_PAGE_MAXREFS)
+		why = "referenced too often";
+	if (why == NULL)
+		phys_pages[pfn].pg_refs++;
+	vm_mtx_exit(&phys_mtx);
+	if (why != NULL)
+		page_panic(__func__, pa, 1, pfn, why);
+}
+
+bool
+vm_phys_unref(paddr_t pa)
+{
+	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
+	const char *why;
+	bool last;
+
+	check_range(__func__, pa, 1);
+	vm_mtx_enter(&phys_mtx);
+	why = page_fault_locked(pfn);
+	if (why != NULL) {
+		vm_mtx_exit(&phys_mtx);
+		page_panic(__func__, pa, 1, pfn, why);
+	}
+	last = --phys_pages[pfn].pg_refs == 0;
+	if (last) {
+		page_give_locked(pfn);
+		bitmap_set(&phys_free, pfn);
+		phys_stats.ps_frees++;
+	}
+	phys_exit();
+	return last;
 }
 
 struct vm_page *
@@ -366,11 +587,28 @@ check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
 		if (pg->pg_refs == 0)
 			return "P2: an allocated frame has no reference";
 	} else if (pg->pg_refs != 0 || pg->pg_npages != 0 ||
-	    pg->pg_name != NULL || pg->pg_slab != NULL || pg->pg_flags != 0)
+	    pg->pg_slab != NULL || pg->pg_flags != 0)
 		return "P2: a frame that is nobody's is not blank";
 	st->ps_owner[pg->pg_owner]++;
 	st->ps_total[z] += pg->pg_owner != VM_PAGE_RESERVED;
 	st->ps_free[z] += pg->pg_owner == VM_PAGE_FREE;
+	return NULL;
+}
+
+/* The rest of P4, and P5. */
+static const char *
+check_flow_locked(void)
+{
+	const struct vm_phys_stats *ps = &phys_stats;
+	pfn_t nfree = ps->ps_owner[VM_PAGE_FREE];
+	unsigned z;
+
+	for (z = 0; z < VM_NZONES; z++)
+		if (ps->ps_taken[z] - ps->ps_given[z] !=
+		    ps->ps_total[z] - ps->ps_free[z])
+			return "P4: frames taken and given do not add up";
+	if (ps->ps_low ? nfree >= ps->ps_mark_high : nfree < ps->ps_mark_low)
+		return "P5: on the wrong side of a watermark";
 	return NULL;
 }
 
@@ -393,7 +631,7 @@ check_locked(void)
 	    sizeof(st.ps_total)) != 0 ||
 	    memcmp(st.ps_free, phys_stats.ps_free, sizeof(st.ps_free)) != 0)
 		return "P4: the counters by zone are wrong";
-	return NULL;
+	return check_flow_locked();
 }
 
 const char *

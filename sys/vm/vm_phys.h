@@ -38,16 +38,35 @@ enum vm_page_owner {
 	VM_PAGE_NOWNERS
 };
 
+/*
+ * 12 bytes on i386.  Two words belong to whoever has the frame, and mean what
+ * its owner makes of them:
+ *
+ *	kmem		on the first frame of an allocation how many pages
+ *			it has, and who asked; or, as the flags say, the
+ *			slab, or the kmalloc_type of the block
+ *	user		the page's place in an object, and that object.  Who
+ *			looks for pages to put out goes round the array by
+ *			frame number, as a clock's hand, and needs no links.
+ *	others		nothing
+ */
 struct vm_page {
 	uint8_t		 pg_owner;	/* enum vm_page_owner */
 	uint8_t		 pg_flags;
 	uint16_t	 pg_refs;	/* 1 when allocated; never wraps */
-	uint32_t	 pg_npages;	/* first of an allocation: its pages */
-	const char	*pg_name;	/* who asked, or NULL */
-	void		*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
-					   VM_PAGE_HEAP: the kmalloc_type of
-					   the block that begins here */
+	union {
+		uint32_t	 pg_npages;	/* first of so many */
+		uint32_t	 pg_offset;	/* user: pages into the object */
+	};
+	union {
+		const char	*pg_name;	/* no flags: who asked, or NULL */
+		void		*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
+						   VM_PAGE_HEAP: the type of
+						   the block that begins here */
+		void		*pg_object;	/* user */
+	};
 };
+#define VM_PAGE_MAXREFS	UINT16_MAX
 
 /* pg_flags */
 #define VM_PAGE_SLAB	0x01
@@ -56,8 +75,13 @@ struct vm_page {
 struct vm_phys_stats {
 	pfn_t	ps_total[VM_NZONES];	/* frames ever handed to vm_phys */
 	pfn_t	ps_free[VM_NZONES];
+	uint64_t ps_taken[VM_NZONES];	/* frames, by all allocations ever */
+	uint64_t ps_given[VM_NZONES];	/* and by all frees */
 	pfn_t	ps_owner[VM_PAGE_NOWNERS];	/* frames by owner */
-	uint64_t ps_allocs, ps_frees, ps_fails;
+	uint64_t ps_allocs, ps_frees, ps_fails;	/* calls */
+	pfn_t	ps_mark_low, ps_mark_high;	/* vm_phys_watch */
+	bool	ps_low;			/* below, and not above again yet */
+	uint64_t ps_crossed;		/* times that ps_low changed */
 };
 
 /*
@@ -92,11 +116,48 @@ int	vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo,
 	    pfn_t hi, enum vm_page_owner, paddr_t *pa);
 
 /*
+ * n frames, wherever they are, in ascending order of each zone: as n calls of
+ * vm_phys_alloc, with the lock taken once.
+ * => 0 with pa[0 .. n) set, or ENOMEM with none taken
+ */
+int	vm_phys_alloc_many(unsigned n, enum vm_page_owner, paddr_t *pa);
+
+/*
+ * This very frame.
+ * => 0, EINVAL (there is none at pa), or EBUSY (it is not free)
+ */
+int	vm_phys_alloc_at(paddr_t pa, enum vm_page_owner);
+
+/*
  * Give back.  A frame that is free already, reserved, or absent is a named
- * panic, and so is one that is still referenced more than once.
+ * panic, and so is one that is still referenced more than once, or that
+ * stands in pa[] twice.  Then none was given back.
  */
 void	vm_phys_free(paddr_t pa);
 void	vm_phys_free_run(paddr_t pa, pfn_t n);
+void	vm_phys_free_many(const paddr_t *pa, unsigned n);
+
+/*
+ * One reference to an allocated frame more, or less.  The last one gives the
+ * frame back.
+ * => vm_phys_unref: true when it did
+ * => a frame that is not allocated, and one reference more than
+ *    VM_PAGE_MAXREFS, is a named panic
+ */
+void	vm_phys_ref(paddr_t pa);
+bool	vm_phys_unref(paddr_t pa);
+
+/*
+ * Call fn(true) when fewer than low frames are free, and after that fn(false)
+ * as soon as high are; and so on.  low <= high; what lies between keeps the
+ * two apart.  Both 0: never.
+ * => replaces what was watched before; where low is crossed already, fn is
+ *    called at once
+ * => fn may be called from an interrupt, and with any lock of the order
+ *    above vm_phys's held: it may set a flag or call vm_host_wakeup
+ * => on several CPUs two calls may overtake each other: ps_low is the truth
+ */
+void	vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool low));
 
 /* The page of a frame; NULL beyond npfn. */
 struct vm_page *vm_phys_page(paddr_t pa);
