@@ -396,36 +396,46 @@ START_TEST(random_trees)
 }
 END_TEST
 
-/* Without a callback the tree is an ordinary one. */
-START_TEST(plain_tree)
+/*
+ * Without a callback the tree is an ordinary one, whichever way it leans:
+ * nodes are hung at one end only.
+ */
+static void
+plain_run(bool up)
 {
 	static unsigned values[RANDOM_NODES];
 	struct rb_tree t = { NULL, NULL };
-	struct rb_node *parent = NULL, **link = &t.rb_root;
+	struct rb_node *parent, **link;
 	struct rb_mend m;
-	size_t i, n;
+	size_t i, n, at;
 
 	for (i = 0; i < RANDOM_NODES; i++) {
-		while (*link != NULL) {
-			parent = *link;
-			link = &parent->rb_right;
-		}
-		values[i] = nodes[i].i_value = (unsigned)i;
-		rb_link(&nodes[i].i_rb, parent, link);
-		rb_link_fixup(&t, &nodes[i].i_rb);
 		parent = NULL;
-		link = &t.rb_root;
+		for (link = &t.rb_root; *link != NULL; ) {
+			parent = *link;
+			link = up ? &parent->rb_right : &parent->rb_left;
+		}
+		at = up ? i : RANDOM_NODES - 1 - i;
+		values[at] = nodes[at].i_value = (unsigned)at;
+		rb_link(&nodes[at].i_rb, parent, link);
+		rb_link_fixup(&t, &nodes[at].i_rb);
 	}
 	examine_order(&t, values, RANDOM_NODES);
 	for (i = RANDOM_NODES; i-- > 0; ) {
-		rb_unlink(&t, rb_min(&t), &m);
+		rb_unlink(&t, up ? rb_min(&t) : rb_max(&t), &m);
 		rb_unlink_fixup(&t, &m);
 		must(rb_check(&t, &n) == NULL);
 		must(n == i);
-		examine_order(&t, &values[RANDOM_NODES - i], i);
+		examine_order(&t, up ? &values[RANDOM_NODES - i] : values, i);
 	}
 	must(t.rb_root == NULL);
 	must(m.rm_parent == NULL);
+}
+
+START_TEST(plain_tree)
+{
+	plain_run(true);
+	plain_run(false);
 }
 END_TEST
 
@@ -486,6 +496,19 @@ START_TEST(check_sees_faults)
 	l = root->rb_left->rb_left;
 	l->rb_up = (uintptr_t)root | (l->rb_up & 1);
 	must(rb_check(&t, &n) != NULL);
+
+	full_tree(&t);				/* a right child's */
+	root = t.rb_root;
+	l = root->rb_left->rb_right;
+	l->rb_up = (uintptr_t)root->rb_right | RB_BLACK;
+	must(strstr(rb_check(&t, &n), "P4") != NULL);
+
+	full_tree(&t);				/* two that hide each other */
+	root = t.rb_root;
+	l = root->rb_left;
+	l->rb_left->rb_up = (uintptr_t)root | RB_BLACK;
+	l->rb_up = (uintptr_t)l->rb_left | RB_BLACK;
+	must(strstr(rb_check(&t, &n), "P4") != NULL);
 
 	full_tree(&t);				/* a root with a parent */
 	root = t.rb_root;

@@ -276,6 +276,30 @@ START_TEST(bad_windows)
 }
 END_TEST
 
+/* A protection that is none, on a range that exists, and on a hole. */
+START_TEST(bad_protections)
+{
+	static const vm_prot_t bad[] = { VM_PROT_ALL + 1, 0x10, 0x80, -1u };
+	struct vm_map_request r = { .vr_size = PAGE_SIZE };
+	vaddr_t addr;
+	size_t i;
+
+	furnish(MAP_MID, _i == 0 ? VM_MAP_KERNEL : VM_MAP_USER);
+	for (i = 0; i < nitems(bad); i++) {
+		must(vm_map_protect(&t.t_map, at(2), at(4), bad[i]) == EINVAL);
+		must(vm_map_insert(&t.t_map, at(0), at(2), bad[i],
+		    "new") == EINVAL);
+		must(vm_map_reserve(&t.t_map, at(0), at(2), bad[i],
+		    "new") == EINVAL);
+		r.vr_prot = bad[i];
+		must(vm_map_alloc(&t.t_map, &r, &addr) == EINVAL);
+		twin_compare(&t);
+	}
+	must(twin_protect(&t, at(2), at(4), VM_PROT_ALL) == 0);
+	twin_fini(&t);
+}
+END_TEST
+
 /* What is wired can be neither freed nor removed, nor can it overflow. */
 START_TEST(wired)
 {
@@ -429,6 +453,8 @@ START_TEST(bad_maps)
 		{ KB4(2), KB4(3), VM_MAP_KERNEL | VM_MAP_USER },
 		{ KB4(2), KB4(3), VM_MAP_KERNEL | 0x40 },
 		{ KB4(2), KB4(3), 0x80 },
+		/* Twice the largest; in 32 bits, 0. */
+		{ 0, 2 * ((vaddr_t)1 << (VM_MAP_PAGE_BITS + 11)), VM_MAP_USER },
 	};
 	size_t i;
 
@@ -553,6 +579,7 @@ add(TCase *tc)
 	tcase_add_loop_test(tc, bad_frees, 0, 2);
 	tcase_add_loop_test(tc, bad_requests, 0, 4);
 	tcase_add_loop_test(tc, bad_windows, 0, 2);
+	tcase_add_loop_test(tc, bad_protections, 0, 2);
 	tcase_add_test(tc, wired);
 	tcase_add_loop_test(tc, every_odd_pair, 0, 6);
 	tcase_add_test(tc, bad_maps);

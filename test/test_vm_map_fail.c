@@ -317,6 +317,9 @@ spoil_entry(struct vm_map_entry *e)
 		SPOIL(e->vme_mask[0], (uint64_t)1 << bit);
 		SPOIL(e->vme_mask[1], (uint64_t)1 << bit);
 	}
+	SPOIL(e->vme_flags, VME_SENTINEL);
+	if (sentinel)
+		SPOIL(e->vme_flags, VME_SPECIAL);
 	if (!sentinel)
 		SPOIL(e->vme_guard_lo, 0xFF);
 	if (!sentinel)
@@ -363,6 +366,18 @@ START_TEST(check_sees_neighbours)
 }
 END_TEST
 
+/* A map that was copied still has the other's sentinel in its tree. */
+START_TEST(check_sees_a_copy)
+{
+	static struct vm_map copy;
+
+	furnish(VM_MAP_KERNEL);
+	copy = t.t_map;
+	must(vm_map_check(&copy) != NULL);
+	twin_fini(&t);
+}
+END_TEST
+
 static void
 add(TCase *tc)
 {
@@ -372,6 +387,7 @@ add(TCase *tc)
 	tcase_add_loop_test(tc, store_cannot_grow, 0, 3);
 	tcase_add_test(tc, check_sees_every_field);
 	tcase_add_test(tc, check_sees_neighbours);
+	tcase_add_test(tc, check_sees_a_copy);
 }
 
 int

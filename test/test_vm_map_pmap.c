@@ -169,6 +169,33 @@ START_TEST(protected)
 }
 END_TEST
 
+/* A region of which only the guards are left has no page to protect. */
+START_TEST(only_guards)
+{
+	struct vm_map_request r = {
+		.vr_size = KB4(1), .vr_guard_lo = 2, .vr_guard_hi = 1,
+		.vr_prot = VM_PROT_RW, .vr_owner = "ann",
+	};
+	pfn_t nfree = vm_phys_nfree();
+	struct vm_map_info vi;
+	uint64_t before;
+	vaddr_t addr;
+
+	begin(VM_MAP_USER);
+	must(vm_map_alloc(&m, &r, &addr) == 0);
+	must(addr == base + KB4(2));
+	must(vm_map_remove(&m, addr, base + KB4(4)) == 0);
+	before = host_nevents();
+	must(vm_map_protect(&m, base, addr, VM_PROT_READ) == 0);
+	must(host_nevents() == before);
+	must(vm_map_lookup(&m, base, &vi) == 0);
+	must(vi.vi_prot == VM_PROT_READ && vi.vi_guard_lo == 2);
+	must(vm_map_check(&m) == NULL);
+	must(vm_map_destroy(&m) == 1);
+	finish(nfree);
+}
+END_TEST
+
 static void
 add(TCase *tc)
 {
@@ -176,6 +203,7 @@ add(TCase *tc)
 	tcase_add_test(tc, not_removed);
 	tcase_add_test(tc, freed);
 	tcase_add_test(tc, protected);
+	tcase_add_test(tc, only_guards);
 }
 
 int
