@@ -124,10 +124,11 @@ slow_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi)
  * Calls that panic.
  */
 struct call {
-	enum { FREE, FREE_RUN, ADD, INIT } c_what;
+	enum { FREE, FREE_RUN, ADD, INIT, FREE_MANY, REF, UNREF, WATCH } c_what;
 	paddr_t	c_pa;
 	pfn_t	c_n, c_end;
 	void	*c_mem;
+	paddr_t	*c_many;
 };
 
 static void
@@ -147,6 +148,18 @@ call(void *arg)
 		break;
 	case INIT:
 		vm_phys_init(c->c_mem, c->c_n);
+		break;
+	case FREE_MANY:
+		vm_phys_free_many(c->c_many, c->c_n);
+		break;
+	case REF:
+		vm_phys_ref(c->c_pa);
+		break;
+	case UNREF:
+		vm_phys_unref(c->c_pa);
+		break;
+	case WATCH:
+		vm_phys_watch(c->c_n, c->c_end, NULL);
 		break;
 	}
 }
@@ -588,6 +601,203 @@ random_free(uint64_t *rnd)
 	memset(&model[lo], VM_PAGE_FREE, n);
 }
 
+#define MANY	90
+
+static void
+random_many(uint64_t *rnd)
+{
+	unsigned n = k_random(rnd) % MANY, i;
+	pfn_t have = vm_phys_nfree(), want;
+	paddr_t pa[MANY];
+	int error = vm_phys_alloc_many(n, VM_PAGE_ENTRY, pa);
+
+	must(error == (n > have ? ENOMEM : 0));
+	for (i = 0; i < n && error == 0; i++) {
+		want = slow_alloc();
+		must(pa[i] == ptoa(want));
+		must(vm_phys_page(pa[i])->pg_npages == 1);
+		model[want] = VM_PAGE_ENTRY;
+	}
+}
+
+static void
+random_at(uint64_t *rnd)
+{
+	pfn_t pfn = k_random(rnd) % (npfn + 5);
+	paddr_t off = k_random(rnd) % 8 ? 0 : 1 + k_random(rnd) % PAGE_MASK;
+	int error = vm_phys_alloc_at(ptoa(pfn) + off, VM_PAGE_PTP);
+
+	if (off != 0 || pfn >= npfn) {
+		must(error == EINVAL);
+		return;
+	}
+	must(error == (model[pfn] == VM_PAGE_FREE ? 0 : EBUSY));
+	if (error == 0)
+		model[pfn] = VM_PAGE_PTP;
+}
+
+/* Any frames; where one is not allocated, or is there twice, none goes. */
+static void
+random_free_many(uint64_t *rnd)
+{
+	unsigned n = 1 + k_random(rnd) % 4, i, j;
+	const char *why = NULL;
+	paddr_t pa[4];
+
+	for (i = 0; i < n && why == NULL; i++) {
+		pfn_t pfn = k_random(rnd) % (npfn + 1);
+
+		pa[i] = ptoa(pfn);
+		if (pfn >= npfn || model[pfn] <= VM_PAGE_FREE)
+			why = pfn >= npfn ? "absent" :
+			    model[pfn] == VM_PAGE_FREE ? "free already" :
+			    "reserved";
+		for (j = 0; j < i; j++)
+			if (pa[j] == pa[i])
+				why = "named twice";
+	}
+	if (why != NULL) {
+		must_panic((struct call){ .c_what = FREE_MANY, .c_many = pa,
+		    .c_n = i }, "vm_phys_free_many: ", why, "pfn");
+		return;
+	}
+	vm_phys_free_many(pa, n);
+	for (i = 0; i < n; i++)
+		model[atop(pa[i])] = VM_PAGE_FREE;
+}
+
+/* Up by some, and down again; the last one frees. */
+static void
+random_refs(uint64_t *rnd)
+{
+	pfn_t pfn = k_random(rnd) % npfn;
+	unsigned n = k_random(rnd) % 5, i;
+	struct call c = { .c_pa = ptoa(pfn) };
+
+	if (model[pfn] <= VM_PAGE_FREE) {
+		c.c_what = n % 2 ? REF : UNREF;
+		must_panic(c, n % 2 ? "vm_phys_ref: " : "vm_phys_unref: ",
+		    model[pfn] == VM_PAGE_FREE ? "free already" : "reserved",
+		    "pfn");
+		return;
+	}
+	for (i = 0; i < n; i++)
+		vm_phys_ref(c.c_pa);
+	must(vm_phys_page(c.c_pa)->pg_refs == 1 + n);
+	if (n > 0) {
+		c.c_what = FREE;
+		must_panic(c, "vm_phys_free: ", "still referenced", "pfn");
+	}
+	for (i = 0; i < n; i++)
+		must(!vm_phys_unref(c.c_pa));
+	must(vm_phys_unref(c.c_pa));
+	model[pfn] = VM_PAGE_FREE;
+}
+
+/* Who watches: what it was told last must be so, and each time new. */
+static bool told_low;
+static unsigned ntold;
+
+static void
+watcher(bool low)
+{
+	must(low != told_low);
+	must(host_locks()->hl_held == 0);
+	told_low = low;
+	ntold++;
+}
+
+static void
+watch(pfn_t low, pfn_t high)
+{
+	told_low = false;
+	vm_phys_watch(low, high, watcher);
+}
+
+static void
+told_right(void)
+{
+	struct vm_phys_stats st;
+
+	vm_phys_stats(&st);
+	must(st.ps_low == told_low);
+	must(st.ps_crossed == ntold);
+	must(!told_low || vm_phys_nfree() < st.ps_mark_high);
+	must(told_low || vm_phys_nfree() >= st.ps_mark_low);
+}
+
+START_TEST(watermarks)
+{
+	struct call bad = { .c_what = WATCH, .c_n = 5, .c_end = 4 };
+	paddr_t pa[100];
+	unsigned i;
+
+	make(100);
+	add(0, 100);
+	watch(10, 20);
+	ck_assert_uint_eq(ntold, 0);
+	ck_assert_int_eq(vm_phys_alloc_many(90, VM_PAGE_KMEM, pa), 0);
+	ck_assert_uint_eq(ntold, 0);		/* 10 are left */
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa[90]), 0);
+	ck_assert(told_low && ntold == 1);
+	for (i = 0; i < 10; i++)		/* up to 19: still low */
+		vm_phys_free(pa[i]);
+	ck_assert(told_low && ntold == 1);
+	ck_assert(vm_phys_unref(pa[10]));
+	ck_assert(!told_low && ntold == 2);
+	ck_assert_int_eq(vm_phys_alloc_run(5, 1, 0, 0, 100, VM_PAGE_KMEM,
+	    &pa[0]), 0);
+	ck_assert_uint_eq(ntold, 2);		/* 15: between the two */
+	vm_phys_free_run(pa[0], 5);
+	ck_assert_uint_eq(ntold, 2);
+	ck_assert_int_eq(vm_phys_alloc_at(0, VM_PAGE_KMEM), 0);
+	told_right();
+	watch(30, 30);				/* crossed already */
+	ck_assert(told_low && ntold == 3);
+	vm_phys_free_many(&pa[11], 20);
+	ck_assert(!told_low && ntold == 4);
+	told_right();
+	must_panic(bad, "vm_phys_watch: ", "low 5", "high 4");
+	vm_phys_watch(0, 0, NULL);
+	while (alloc() != PFN_MAX)
+		;
+	ck_assert_uint_eq(ntold, 4);
+	ck_assert_ptr_null(vm_phys_check());
+}
+END_TEST
+
+START_TEST(references)
+{
+	struct call c = { .c_what = REF };
+	struct vm_page *pg;
+	unsigned i;
+
+	make(MODEL_MAX);
+	add(0, MODEL_MAX);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_USER, &c.c_pa), 0);
+	pg = vm_phys_page(c.c_pa);
+	for (i = 1; i < VM_PAGE_MAXREFS; i++)
+		vm_phys_ref(c.c_pa);
+	must_panic(c, "vm_phys_ref: pa 0x1000000, 1 frames: pfn 0x1000 is "
+	    "referenced too often", "owner user", "65535 references");
+	ck_assert_uint_eq(pg->pg_refs, VM_PAGE_MAXREFS);
+	for (i = 1; i < VM_PAGE_MAXREFS; i++)
+		ck_assert(!vm_phys_unref(c.c_pa));
+	pg->pg_refs = 0;
+	ck_assert(strstr(host_panic_of(call, &c, NULL),
+	    "without a reference") != NULL);
+	pg->pg_refs = 1;
+	ck_assert(vm_phys_unref(c.c_pa));
+	c.c_what = UNREF;
+	must_panic(c, "vm_phys_unref: ", "0x1000000", "free already");
+	c.c_pa = 1;
+	must_panic(c, "vm_phys_unref: ", "0x1", "no such range");
+	c.c_pa = ptoa(MODEL_MAX);
+	must_panic(c, "vm_phys_unref: ", "0x1770000", "absent");
+	same();
+}
+END_TEST
+
 START_TEST(random_operations)
 {
 	static const pfn_t sizes[] = { 40, 700, 4096, MODEL_MAX };
@@ -595,8 +805,9 @@ START_TEST(random_operations)
 	unsigned i;
 
 	make(sizes[_i % 4]);
+	watch(npfn / 8, npfn / 4);
 	for (i = 0; i < 12000; i++) {
-		switch (k_random(&rnd) % 8) {
+		switch (k_random(&rnd) % 12) {
 		case 0:
 			random_add(&rnd);
 			break;
@@ -606,9 +817,22 @@ START_TEST(random_operations)
 		case 4:
 			random_run(&rnd);
 			break;
+		case 5:
+			random_many(&rnd);
+			break;
+		case 6:
+			random_at(&rnd);
+			break;
+		case 7:
+			random_free_many(&rnd);
+			break;
+		case 8:
+			random_refs(&rnd);
+			break;
 		default:
 			random_free(&rnd);
 		}
+		told_right();
 		if (npfn < 1000 || i % 16 == 0)
 			same();
 	}
@@ -634,6 +858,8 @@ main(void)
 	tcase_add_test(tc, misuse);
 	tcase_add_test(tc, owners);
 	tcase_add_test(tc, check_sees_faults);
+	tcase_add_test(tc, watermarks);
+	tcase_add_test(tc, references);
 	tcase_add_loop_test(tc, random_operations, 0, 8);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
