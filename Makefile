@@ -11,6 +11,7 @@
 #? make soak		10^8 random operations on vm_maps (N, SEED), 64 and 32 bits
 #? make fuzz		libFuzzer, FUZZ_SECONDS for each fuzzer
 #? make coverage	branches of the memory code that the tests reach
+#? make bench-map	the tracker's speed beside Linux's drm_mm (QUICK=1)
 #? make mutate		tests against vm_map with each jump broken (SAMPLE)
 #? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
 #?			program of your own (test/host/host.h)
@@ -162,6 +163,8 @@ $(B)/$(1)/test.a: $(patsubst %,$(B)/$(1)/%.o,$(TESTLIB))
 	$$(call say,ar) rm -f $$@; ar rcs $$@ $$^
 endef
 $(foreach m,host64 san64 tsan64 host32,$(eval $(call host_tests,$(m))))
+
+include test/bench/bench.mk
 
 # (host64: test/plant.sh links those anew with something broken.)
 tests: $(foreach m,san64 host32,$(TESTS:%=$(B)/$(m)/%)) \
