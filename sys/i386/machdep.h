@@ -55,8 +55,9 @@ void	pmap_boot_final(void);
 int	pmap_boot_map(struct bootmem *, vaddr_t va, paddr_t pa, vsize_t size);
 bool	pmap_boot_read(void *arg, uint64_t pa, void *buf, size_t len);
 
-/* pmap.c: boot_pd's frame becomes kernel_pmap's directory */
-void	pmap_bootstrap(paddr_t pd);
+/* pmap.c: boot_pd's frame becomes kernel_pmap's directory; global: CR4.PGE is
+ * on */
+void	pmap_bootstrap(paddr_t pd, bool global);
 void	pmap_reload(void);		/* %cr3, from what is active */
 pte_t	pmap_live_pte(vaddr_t va);	/* in the active one; 0: no page */
 

@@ -25,10 +25,20 @@
  * 4. A page without access (VM_PROT_NONE) keeps its frame in an entry that
  *    is not valid, marked PG_PROTNONE; 0 alone means that nothing is there.
  *
- * 5. The TLB.  One CPU, no global pages.  What changed an entry that the CPU
- *    may hold flushes it before the lock is dropped: page by page, or whole
- *    when there are many.  An inactive user pmap needs none: to activate it
- *    loads %cr3, and that flushes.
+ * 5. The TLB.  One CPU.  Who changes an entry flushes it before the lock is
+ *    dropped, and before the table that it was in is freed: page by page, or
+ *    the whole TLB when there are many.  Which the CPU may hold, the entry
+ *    itself tells: valid, and used (a CPU sets PG_A before it caches an
+ *    entry).  For that to be so an entry is exchanged, never read and then
+ *    written: the CPU may use it in between, if only to speculate.
+ *
+ *    Kernel pages are global where the CPU knows that: to load %cr3 leaves
+ *    them cached, so that another address space does not begin by walking
+ *    the tables for the kernel; to flush them all, CR4.PGE goes off and on.
+ *    Directory entries are never global: through the recursive slot they
+ *    are the entries of pages that differ from one pmap to the next.
+ *
+ *    An inactive user pmap needs no flush: to activate it loads %cr3.
  *
  * Locking.  One mutex for all pmaps: they share the windows and the kernel
  * part.  A long range is worked on a table at a time, the lock dropped in
@@ -45,8 +55,11 @@
 #include <vm/vm_phys.h>
 
 /*
- * From how many pages on a whole flush is cheaper: an invlpg is about 25
- * cycles on a 486, and what a flush costs later is a walk per page in use.
+ * Beyond how many pages one flush of everything is cheaper.  An invlpg costs
+ * some 25 cycles on a 486 and 100 to 200 today; a flush about as much as one
+ * of them, and then a walk (20 to 100 cycles) for each entry that is missed
+ * afterwards, of 32 on a 486 and 64 and more later.  They meet between 16
+ * and 64; Linux, which measured it on many, has 33.
  */
 #define PMAP_FLUSH_ALL	32
 
@@ -62,12 +75,14 @@ struct pmap *const kernel_pmap = &kernel_pmap_store;
 
 static struct pmap *pmap_current = &kernel_pmap_store;
 static struct vm_mtx pmap_lock;
+static pte_t pmap_global;		/* PG_G, or 0: the CPU has none */
 static KMALLOC_DEFINE(M_PMAP, "pmap", "address spaces");
 
 void
-pmap_bootstrap(paddr_t pd)
+pmap_bootstrap(paddr_t pd, bool global)
 {
 	vm_mtx_init(&pmap_lock, "pmap");
+	pmap_global = global ? PG_G : 0;
 	kernel_pmap->pm_pd = pd;
 	kernel_pmap->pm_next = NULL;
 }
@@ -89,14 +104,18 @@ is_live(const struct pmap *pm, vaddr_t va)
 	return !is_user(va) || pm == pmap_current;
 }
 
+/* A window may still show what it showed last: that saves the flush. */
 static void *
 window_map(enum pmap_window w, paddr_t pa)
 {
 	vaddr_t va = PMAP_WINDOW_MIN + w * PAGE_SIZE;
+	pte_t *pte = vtopte(va);
 
-	PTMAP[va >> PAGE_SHIFT] = (pte_t)pa | PG_V | PG_RW;
-	invlpg(va);
-	return (void *)va;
+	if ((*pte & (PG_FRAME | PG_V)) != ((pte_t)pa | PG_V)) {
+		*pte = (pte_t)pa | PG_V | PG_RW;
+		invlpg(va);
+	}
+	return vtoptr(va);
 }
 
 static void
@@ -104,24 +123,27 @@ window_unmap(enum pmap_window w)
 {
 	vaddr_t va = PMAP_WINDOW_MIN + w * PAGE_SIZE;
 
-	PTMAP[va >> PAGE_SHIFT] = 0;
+	*vtopte(va) = 0;
 	invlpg(va);
 }
 
+/* The entry for va in a pmap's own directory; good until the next one. */
 static pte_t *
-pmap_directory(const struct pmap *pm)
+pmap_own_pde(const struct pmap *pm, vaddr_t va)
 {
+	pte_t *pd;
+
 	if (pm == pmap_current)
-		return PDMAP;
-	return window_map(PMAP_WINDOW_DIR, pm->pm_pd);
+		return vtopde(va);
+	pd = window_map(PMAP_WINDOW_DIR, pm->pm_pd);
+	return pd + PDE_INDEX(va);
 }
 
-/* The directory's entry for va; good until another pmap is looked at. */
+/* The same, where the kernel's part is as good in one as in another. */
 static pte_t *
 pmap_pde(const struct pmap *pm, vaddr_t va)
 {
-	return (is_live(pm, va) ? PDMAP : pmap_directory(pm)) +
-	    PDE_INDEX(va);
+	return is_live(pm, va) ? vtopde(va) : pmap_own_pde(pm, va);
 }
 
 /* The page table's entry for va, or NULL where there is no table. */
@@ -133,7 +155,7 @@ pmap_pte(const struct pmap *pm, vaddr_t va)
 	if (!(pde & PG_V))
 		return NULL;
 	if (is_live(pm, va))
-		return PTMAP + (va >> PAGE_SHIFT);
+		return vtopte(va);
 	table = window_map(PMAP_WINDOW_TABLE, pde & PG_FRAME);
 	return table + PTE_INDEX(va);
 }
@@ -141,34 +163,82 @@ pmap_pte(const struct pmap *pm, vaddr_t va)
 pte_t
 pmap_live_pte(vaddr_t va)
 {
-	return PDMAP[PDE_INDEX(va)] & PG_V ? PTMAP[va >> PAGE_SHIFT] : 0;
+	return *vtopde(va) & PG_V ? *vtopte(va) : 0;
 }
 
-/* The entry for a page of frame pa at va with this protection. */
-static pte_t
-make_pte(vaddr_t va, paddr_t pa, vm_prot_t prot)
-{
-	pte_t pte = (pte_t)pa;
+/* What an entry for va says of its use; the frame and PG_KEEP go with it. */
+#define PG_KEEP		(PG_FRAME | PG_WT | PG_N | PG_A | PG_M)
 
-	if (is_user(va))
-		pte |= PG_U;
+static pte_t
+pte_rights(vaddr_t va, vm_prot_t prot)
+{
+	pte_t pte = is_user(va) ? PG_U : pmap_global;
+
 	if (prot & VM_PROT_WRITE)
 		pte |= PG_RW;
 	return pte | (prot & VM_PROT_ALL ? PG_V : PG_PROTNONE);
 }
 
-/* Entries of [sva, eva), all in one table, have changed. */
-static void
-pmap_flush(const struct pmap *pm, vaddr_t sva, vaddr_t eva)
+/* A new entry: a page of frame pa at va. */
+static pte_t
+pte_make(vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
-	if (!is_live(pm, sva))
+	pte_t pte = (pte_t)pa | pte_rights(va, prot);
+
+	if (prot & PMAP_UNCACHED)
+		pte |= PG_N;
+	if (prot & PMAP_WRITETHRU)
+		pte |= PG_WT;
+	return pte;
+}
+
+static pte_t
+pte_exchange(pte_t *pte, pte_t new)
+{
+	return __atomic_exchange_n(pte, new, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * What has to be flushed: pages of one pmap, all of them the kernel's or all
+ * of them the user's.
+ */
+struct flush {
+	unsigned	fl_n;
+	vaddr_t		fl_va[PMAP_FLUSH_ALL];	/* the first of them */
+};
+
+/* The entry for va was `old`. */
+static void
+flush_add(struct flush *fl, vaddr_t va, pte_t old)
+{
+	if ((old & (PG_V | PG_A)) != (PG_V | PG_A))
 		return;
-	if (atop(eva - sva) > PMAP_FLUSH_ALL) {
+	if (fl->fl_n < PMAP_FLUSH_ALL)
+		fl->fl_va[fl->fl_n] = va;
+	fl->fl_n++;
+}
+
+static void
+flush_all(bool global)
+{
+	if (global && pmap_global != 0) {
+		lcr4(rcr4() & ~CR4_PGE);
+		lcr4(rcr4() | CR4_PGE);
+	} else
 		lcr3(rcr3());
+}
+
+static void
+flush_now(const struct flush *fl, const struct pmap *pm, vaddr_t va)
+{
+	if (!is_live(pm, va))
+		return;
+	if (fl->fl_n > PMAP_FLUSH_ALL) {
+		flush_all(!is_user(va));
 		return;
 	}
-	for (vaddr_t va = sva; va < eva; va += PAGE_SIZE)
-		invlpg(va);
+	for (unsigned i = 0; i < fl->fl_n; i++)
+		invlpg(fl->fl_va[i]);
 }
 
 /*
@@ -212,11 +282,15 @@ pmap_need_table(struct pmap *pm, vaddr_t va)
 		return 0;
 	}
 	for (struct pmap *p = kernel_pmap; p != NULL; p = p->pm_next)
-		pmap_directory(p)[PDE_INDEX(va)] = (pte_t)pa | PG_V | PG_RW;
+		*pmap_own_pde(p, va) = (pte_t)pa | PG_V | PG_RW;
 	return 0;
 }
 
-/* Unhook and free the table of user address va, which has no entry left. */
+/*
+ * Unhook and free the table of user address va, which has no entry left.
+ * The CPU may hold the directory's entry, and the table as a page of PTMAP;
+ * a window may show it, even when the pmap was activated since.
+ */
 static void
 pmap_free_table(struct pmap *pm, vaddr_t va)
 {
@@ -225,9 +299,8 @@ pmap_free_table(struct pmap *pm, vaddr_t va)
 
 	*pde = 0;
 	if (is_live(pm, va))
-		lcr3(rcr3());	/* the CPU may cache upper levels, too */
-	else
-		window_unmap(PMAP_WINDOW_TABLE);
+		flush_all(false);
+	window_unmap(PMAP_WINDOW_TABLE);
 	vm_phys_page(pa)->pg_refs = 1;
 	vm_phys_free(pa);
 }
@@ -264,26 +337,40 @@ check_range(const struct pmap *pm, vaddr_t sva, vaddr_t eva, const char *who)
 		    (const void *)pm, sva, eva);
 }
 
+/* n pages of the kernel from va on. */
+static void
+check_pages(vaddr_t va, unsigned n, const char *who)
+{
+	if (n > atop(VM_MAX_KERNEL_ADDRESS - VM_MIN_KERNEL_ADDRESS))
+		vm_host_panic("%s(%#lx, %u pages): no such range", who, va, n);
+	check_range(kernel_pmap, va, va + ptoa(n), who);
+}
+
+static void
+check_entry(const struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot,
+    const char *who)
+{
+	if (!page_aligned(pa) || !(prot & VM_PROT_READ))
+		vm_host_panic("%s(%p, %#lx, %#lx, %#x): bad frame or "
+		    "protection", who, (const void *)pm, va, pa, prot);
+}
+
 int
 pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
-	pte_t *pte;
+	struct flush fl = { .fl_n = 0 };
+	pte_t old;
 	int error;
 
 	check_range(pm, va, va + PAGE_SIZE, __func__);
-	if (!page_aligned(pa) || !(prot & VM_PROT_READ))
-		vm_host_panic("pmap_enter(%p, %#lx, %#lx, %#x): bad frame or "
-		    "protection", (void *)pm, va, pa, prot);
+	check_entry(pm, va, pa, prot, __func__);
 	vm_mtx_enter(&pmap_lock);
 	error = pmap_need_table(pm, va);
 	if (error == 0) {
-		bool was;
-
-		pte = pmap_pte(pm, va);
-		was = *pte != 0;
-		*pte = make_pte(va, pa, prot);
-		pmap_flush(pm, va, va + PAGE_SIZE);
-		pmap_count(pm, va, was ? 0 : 1);
+		old = pte_exchange(pmap_pte(pm, va), pte_make(va, pa, prot));
+		flush_add(&fl, va, old);
+		flush_now(&fl, pm, va);
+		pmap_count(pm, va, old == 0 ? 1 : 0);
 	}
 	vm_mtx_exit(&pmap_lock);
 	return error;
@@ -298,25 +385,32 @@ chunk_end(vaddr_t va, vaddr_t eva)
 	return end < eva ? end : eva;
 }
 
-/* [sva, eva) lies in one table.  => the lock is held */
-static void
-remove_chunk(struct pmap *pm, vaddr_t sva, vaddr_t eva)
+/*
+ * [sva, eva) lies in one table; its frames go to *pa where that is not NULL.
+ * => the lock is held
+ * => how many pages there were
+ */
+static unsigned
+remove_chunk(struct pmap *pm, vaddr_t sva, vaddr_t eva, paddr_t *pa)
 {
-	pte_t *pte = pmap_pte(pm, sva);
-	int n = 0;
+	struct flush fl = { .fl_n = 0 };
+	pte_t *pte = pmap_pte(pm, sva), old;
+	unsigned n = 0;
 
 	if (pte == NULL)
-		return;
-	for (unsigned i = 0; i < atop(eva - sva); i++) {
-		if (pte[i] == 0)
+		return 0;
+	for (vaddr_t va = sva; va < eva; va += PAGE_SIZE, pte++) {
+		if (*pte == 0)
 			continue;
-		pte[i] = 0;
+		old = pte_exchange(pte, 0);
+		flush_add(&fl, va, old);
+		if (pa != NULL)
+			pa[n] = old & PG_FRAME;
 		n++;
 	}
-	if (n == 0)
-		return;
-	pmap_flush(pm, sva, eva);
-	pmap_count(pm, sva, -n);
+	flush_now(&fl, pm, sva);
+	pmap_count(pm, sva, -(int)n);
+	return n;
 }
 
 void
@@ -326,24 +420,38 @@ pmap_remove(struct pmap *pm, vaddr_t sva, vaddr_t eva)
 	for (vaddr_t end; sva < eva; sva = end) {
 		end = chunk_end(sva, eva);
 		vm_mtx_enter(&pmap_lock);
-		remove_chunk(pm, sva, end);
+		remove_chunk(pm, sva, end, NULL);
 		vm_mtx_exit(&pmap_lock);
 	}
 }
 
-/* The same as above for pmap_protect. */
+static void
+protect_page(pte_t *pte, vaddr_t va, vm_prot_t prot, struct flush *fl)
+{
+	pte_t new, old = *pte;
+
+	if (old == 0)
+		return;
+	do
+		new = (old & PG_KEEP) | pte_rights(va, prot);
+	while (!__atomic_compare_exchange_n(pte, &old, new, false,
+	    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	if (new != old)
+		flush_add(fl, va, old);
+}
+
+/* As remove_chunk. */
 static void
 protect_chunk(struct pmap *pm, vaddr_t sva, vaddr_t eva, vm_prot_t prot)
 {
+	struct flush fl = { .fl_n = 0 };
 	pte_t *pte = pmap_pte(pm, sva);
 
 	if (pte == NULL)
 		return;
-	for (unsigned i = 0; i < atop(eva - sva); i++) {
-		if (pte[i] != 0)
-			pte[i] = make_pte(sva, pte[i] & PG_FRAME, prot);
-	}
-	pmap_flush(pm, sva, eva);
+	for (vaddr_t va = sva; va < eva; va += PAGE_SIZE, pte++)
+		protect_page(pte, va, prot, &fl);
+	flush_now(&fl, pm, sva);
 }
 
 void
@@ -374,6 +482,107 @@ pmap_extract(struct pmap *pm, vaddr_t va, paddr_t *pa)
 	return true;
 }
 
+static unsigned
+pte_bits(pte_t pte)
+{
+	return (pte & PG_A ? PMAP_ACCESSED : 0) |
+	    (pte & PG_M ? PMAP_MODIFIED : 0);
+}
+
+/* Clear these bits of the entry for va.  => what it was before */
+static pte_t
+clear_bits(struct pmap *pm, vaddr_t va, pte_t clear)
+{
+	struct flush fl = { .fl_n = 0 };
+	pte_t *pte, old = 0;
+
+	vm_mtx_enter(&pmap_lock);
+	pte = pmap_pte(pm, va);
+	if (pte != NULL)
+		old = __atomic_fetch_and(pte, ~clear, __ATOMIC_SEQ_CST);
+	if (old & clear)
+		flush_add(&fl, va, old);
+	flush_now(&fl, pm, va);
+	vm_mtx_exit(&pmap_lock);
+	return old;
+}
+
+unsigned
+pmap_test_bits(struct pmap *pm, vaddr_t va)
+{
+	check_range(pm, va, va + PAGE_SIZE, __func__);
+	return pte_bits(clear_bits(pm, va, 0));
+}
+
+unsigned
+pmap_clear_bits(struct pmap *pm, vaddr_t va, unsigned bits)
+{
+	pte_t clear = 0;
+
+	check_range(pm, va, va + PAGE_SIZE, __func__);
+	if (bits & PMAP_ACCESSED)
+		clear |= PG_A;
+	if (bits & PMAP_MODIFIED)
+		clear |= PG_M;
+	return pte_bits(clear_bits(pm, va, clear)) & bits;
+}
+
+/* Fill [va, end), all in one table, which is there. */
+static void
+kenter_chunk(vaddr_t va, vaddr_t end, const paddr_t *pa, vm_prot_t prot)
+{
+	pte_t *pte = vtopte(va);
+
+	for (; va < end; va += PAGE_SIZE, pte++, pa++) {
+		check_entry(kernel_pmap, va, *pa, prot, "pmap_kenter");
+		if (*pte != 0)
+			vm_host_panic("pmap_kenter(%#lx, %#lx, %#x): frame "
+			    "%#lx is mapped there", va, *pa, prot,
+			    (paddr_t)(*pte & PG_FRAME));
+		*pte = pte_make(va, *pa, prot);
+	}
+}
+
+/* All tables first: they stay, so that the rest cannot fail. */
+int
+pmap_kenter(vaddr_t va, const paddr_t *pa, unsigned n, vm_prot_t prot)
+{
+	vaddr_t end, eva = va + ptoa(n);
+	int error = 0;
+
+	check_pages(va, n, __func__);
+	for (vaddr_t at = va; at < eva && error == 0; at = chunk_end(at, eva)) {
+		vm_mtx_enter(&pmap_lock);
+		error = pmap_need_table(kernel_pmap, at);
+		vm_mtx_exit(&pmap_lock);
+	}
+	if (error != 0)
+		return error;
+	for (; va < eva; pa += atop(end - va), va = end) {
+		end = chunk_end(va, eva);
+		vm_mtx_enter(&pmap_lock);
+		kenter_chunk(va, end, pa, prot);
+		vm_mtx_exit(&pmap_lock);
+	}
+	return 0;
+}
+
+unsigned
+pmap_kremove(vaddr_t va, unsigned n, paddr_t *pa)
+{
+	vaddr_t end, eva = va + ptoa(n);
+	unsigned got = 0;
+
+	check_pages(va, n, __func__);
+	for (; va < eva; va = end) {
+		end = chunk_end(va, eva);
+		vm_mtx_enter(&pmap_lock);
+		got += remove_chunk(kernel_pmap, va, end, pa + got);
+		vm_mtx_exit(&pmap_lock);
+	}
+	return got;
+}
+
 struct pmap *
 pmap_create(void)
 {
@@ -388,9 +597,9 @@ pmap_create(void)
 		kfree(pm, M_PMAP);
 		return NULL;
 	}
-	pd = pmap_directory(pm);
-	for (unsigned i = PDE_KERNEL; i < PDE_RECURSIVE; i++)
-		pd[i] = PDMAP[i];
+	pd = window_map(PMAP_WINDOW_DIR, pm->pm_pd);
+	memcpy(pd + PDE_KERNEL, vtopde(VM_MAX_ADDRESS),
+	    (PDE_RECURSIVE - PDE_KERNEL) * sizeof(*pd));
 	pd[PDE_RECURSIVE] = (pte_t)pm->pm_pd | PG_V | PG_RW;
 	pm->pm_next = kernel_pmap->pm_next;
 	kernel_pmap->pm_next = pm;

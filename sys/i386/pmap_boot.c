@@ -134,10 +134,40 @@ check_locore(void)
 	KASSERT(rcr0() & CR0_WP);
 }
 
+/* Every page of the kernel that is mapped by now becomes a global one. */
+static void
+make_global(void)
+{
+	for (vaddr_t va = VM_MIN_KERNEL_ADDRESS; va < VM_MAX_KERNEL_ADDRESS;
+	    va += PT_SPAN) {
+		pte_t *pte = vtopte(va);
+
+		if (!(*vtopde(va) & PG_V))
+			continue;
+		for (unsigned i = 0; i < PT_ENTRIES; i++)
+			if (pte[i] & PG_V)
+				pte[i] |= PG_G;
+	}
+	lcr4(rcr4() | CR4_PGE);
+}
+
+static bool
+cpu_has_global(void)
+{
+	uint32_t r[4];
+
+	if (!cpu_has_cpuid)
+		return false;
+	cpuid(1, r);
+	return (r[3] & CPUID_PGE) != 0;
+}
+
 /* The last of the boot loader's view goes, and what is read-only is so. */
 void
 pmap_boot_final(void)
 {
+	bool global = cpu_has_global();
+
 	check_locore();
 	for (vaddr_t va = KERNBASE; va < KERNBASE + KERN_SLOT;
 	    va += PAGE_SIZE) {
@@ -146,6 +176,8 @@ pmap_boot_final(void)
 		PTMAP[va >> PAGE_SHIFT] = bits ? (pte_t)KVTOP(va) | bits : 0;
 	}
 	PDMAP[0] = 0;
+	if (global)
+		make_global();
 	lcr3(rcr3());
-	pmap_bootstrap(KVTOP(boot_pd));
+	pmap_bootstrap(KVTOP(boot_pd), global);
 }

@@ -93,6 +93,8 @@ enum host_event_kind {
 	HOST_ENTER,		/* [sva, eva) was made to show pa */
 	HOST_REMOVE,		/* [sva, eva) shows nothing any more */
 	HOST_PROTECT,
+	HOST_FLUSH,		/* no TLB holds [sva, eva) as it was before */
+	HOST_ACTIVATE,
 	HOST_PTP_ALLOC,		/* pa is a page table for [sva, eva) now */
 	HOST_PTP_FREE,
 	HOST_ZERO,		/* the frame at pa was zeroed */
@@ -104,11 +106,19 @@ struct host_event {
 	struct pmap	*he_pmap;
 	vaddr_t		 he_sva, he_eva;
 	paddr_t		 he_pa;
+	pfn_t		 he_nfree;	/* free frames at that moment */
 };
 
 uint64_t host_nevents(void);		/* ever */
 /* The i-th event, counted from 0; NULL: not yet, or forgotten. */
 const struct host_event *host_event(uint64_t i);
+
+/*
+ * The CPU's part: read, or write, va in a pmap (VM_PROT_READ, VM_PROT_RW).
+ * => whether that may be; if it may, the page was used (pmap_test_bits)
+ * => what the test does itself to memory of the kernel's leaves no trace
+ */
+bool	host_access(struct pmap *, vaddr_t va, vm_prot_t how);
 
 /* Pages that a pmap shows, page tables that it has, calls of the host's
  * mmap and mprotect so far. */

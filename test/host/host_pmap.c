@@ -9,6 +9,11 @@
  * address, and each costs a frame of the machine (VM_PAGE_PTP), as on i386:
  * the kernel's are kept for ever, a user's are freed when they are empty.
  *
+ * What is mapped into the process plays the TLB, the records the tables: who
+ * takes a page away first marks its record stale, then flushes (the range is
+ * reserved anew), and only then counts its frame as shown no more.  Whether
+ * a page was used nobody here can see: host_access() is the CPU's part.
+ *
  * Linux lets a process have 65,530 separate mappings (vm.max_map_count), so
  * a machine whose frames are scattered holds some 250 MB in use.
  */
@@ -41,8 +46,10 @@ struct ptp {
 	paddr_t		 pt_pte[PTP_PAGES];	/* pa | prot | PTE_VALID */
 };
 
-#define PTE_VALID	0x800UL		/* above every vm_prot_t */
-#define PTE_PROT	0x7ffUL
+/* An entry: the frame, VM_PROT_*, PMAP_UNCACHED, PMAP_WRITETHRU, and */
+#define PTE_VALID	0x800UL
+#define PTE_STALE	0x400UL		/* gone, but not yet flushed */
+#define PTE_BITS	4		/* PMAP_ACCESSED, _MODIFIED, shifted */
 #define PTE_FRAME	(~(paddr_t)PAGE_MASK)
 
 struct pmap {
@@ -77,6 +84,7 @@ event(enum host_event_kind kind, struct pmap *pm, vaddr_t sva, vaddr_t eva,
 	e->he_sva = sva;
 	e->he_eva = eva;
 	e->he_pa = pa;
+	e->he_nfree = vm_phys_nfree();
 	vm_mtx_exit(&events_lock);
 }
 
@@ -291,59 +299,57 @@ check_frame(const char *who, vaddr_t va, paddr_t pa)
 		    va, pa);
 }
 
-int
-pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
+static void
+check_entry(const char *who, vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
-	struct ptp *pt;
-	paddr_t *pte;
-
-	check_range(__func__, pm, va, va + PAGE_SIZE);
-	check_frame(__func__, va, pa);
+	check_frame(who, va, pa);
 	if ((prot & VM_PROT_READ) == 0)
-		vm_host_panic("pmap_enter: va %#lx pa %#lx prot %#x", va, pa,
+		vm_host_panic("%s: va %#lx pa %#lx prot %#x", who, va, pa,
 		    prot);
-	vm_mtx_enter(&pm->pm_lock);
-	pt = ptp_find(pm, va);
-	if (pt == NULL)
-		pt = ptp_make(pm, va);
-	if (pt == NULL) {
-		vm_mtx_exit(&pm->pm_lock);
-		return ENOMEM;
-	}
-	pte = pte_of(pt, va);
-	if (*pte == 0) {
-		pt->pt_count++;
-		pm->pm_resident++;
-	} else
-		shown[*pte >> PAGE_SHIFT]--;
+}
+
+/* Have va's entry show the frame.  => the lock is held; the table is there */
+static void
+enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
+{
+	struct ptp *pt = ptp_find(pm, va);
+	paddr_t *pte = pte_of(pt, va), old = *pte;
+
 	shown[pa >> PAGE_SHIFT]++;
 	*pte = pa | prot | PTE_VALID;
 	if (pm == kernel_pmap)
 		host_map(va, pa, prot);
 	event(HOST_ENTER, pm, va, va + PAGE_SIZE, pa);
-	vm_mtx_exit(&pm->pm_lock);
-	return 0;
+	if (old == 0) {
+		pt->pt_count++;
+		pm->pm_resident++;
+		return;
+	}
+	event(HOST_FLUSH, pm, va, va + PAGE_SIZE, 0);
+	check_frame("pmap_enter", va, old & PTE_FRAME);
+	shown[old >> PAGE_SHIFT]--;
 }
 
-/* Forget the pages of [sva, eva), all of one page table. */
-static void
-ptp_remove(struct pmap *pm, struct ptp *pt, vaddr_t sva, vaddr_t eva)
+static int
+need_table(struct pmap *pm, vaddr_t va)
 {
-	paddr_t *pte;
-	vaddr_t va;
+	return ptp_find(pm, va) != NULL || ptp_make(pm, va) != NULL ?
+	    0 : ENOMEM;
+}
 
-	for (va = sva; va != eva; va += PAGE_SIZE) {
-		pte = pte_of(pt, va);
-		if (*pte == 0)
-			continue;
-		check_frame("pmap_remove", va, *pte & PTE_FRAME);
-		shown[*pte >> PAGE_SHIFT]--;
-		*pte = 0;
-		pt->pt_count--;
-		pm->pm_resident--;
-	}
-	if (pt->pt_count == 0 && pm != kernel_pmap)
-		ptp_free(pm, pt);
+int
+pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
+{
+	int error;
+
+	check_range(__func__, pm, va, va + PAGE_SIZE);
+	check_entry(__func__, va, pa, prot);
+	vm_mtx_enter(&pm->pm_lock);
+	error = need_table(pm, va);
+	if (error == 0)
+		enter_page(pm, va, pa, prot);
+	vm_mtx_exit(&pm->pm_lock);
+	return error;
 }
 
 /* The end of what one page table covers of [va, eva). */
@@ -355,28 +361,135 @@ ptp_end(vaddr_t va, vaddr_t eva)
 	return eva - va < rest ? eva : va + rest;
 }
 
-void
-pmap_remove(struct pmap *pm, vaddr_t sva, vaddr_t eva)
+/* Mark what is there in [sva, eva) as gone.  => how many pages */
+static unsigned long
+mark_stale(struct pmap *pm, vaddr_t sva, vaddr_t eva)
 {
-	unsigned long before;
+	unsigned long n = 0;
 	struct ptp *pt;
 	vaddr_t va, end;
 
-	check_range(__func__, pm, sva, eva);
-	if (sva == eva)
-		return;
-	vm_mtx_enter(&pm->pm_lock);
-	before = pm->pm_resident;
+	for (va = sva; va != eva; va = end) {
+		end = ptp_end(va, eva);
+		pt = ptp_find(pm, va);
+		for (; pt != NULL && va != end; va += PAGE_SIZE) {
+			paddr_t *pte = pte_of(pt, va);
+
+			if (*pte == 0)
+				continue;
+			*pte = (*pte & PTE_FRAME) | PTE_STALE;
+			n++;
+		}
+	}
+	return n;
+}
+
+/*
+ * [sva, eva) was flushed: what was stale shows its frame no more, and a
+ * user's table that is left empty is freed.
+ * => how many frames there were; they are in pa, in order, if it is not NULL
+ */
+static unsigned
+forget_stale(struct pmap *pm, struct ptp *pt, vaddr_t sva, vaddr_t eva,
+    paddr_t *pa)
+{
+	unsigned n = 0;
+	paddr_t *pte;
+
+	for (vaddr_t va = sva; va != eva; va += PAGE_SIZE) {
+		pte = pte_of(pt, va);
+		if ((*pte & PTE_STALE) == 0)
+			continue;
+		check_frame("pmap_remove", va, *pte & PTE_FRAME);
+		shown[*pte >> PAGE_SHIFT]--;
+		if (pa != NULL)
+			pa[n] = *pte & PTE_FRAME;
+		n++;
+		*pte = 0;
+		pt->pt_count--;
+		pm->pm_resident--;
+	}
+	if (pt->pt_count == 0 && pm != kernel_pmap)
+		ptp_free(pm, pt);
+	return n;
+}
+
+/* Unmap, flush, forget.  => the lock is held */
+static unsigned
+remove_locked(struct pmap *pm, vaddr_t sva, vaddr_t eva, paddr_t *pa)
+{
+	unsigned n = 0;
+	struct ptp *pt;
+	vaddr_t va, end;
+
+	if (mark_stale(pm, sva, eva) == 0)
+		return 0;
+	event(HOST_REMOVE, pm, sva, eva, 0);
+	if (pm == kernel_pmap)
+		reserve(sva, eva, MAP_FIXED);
+	event(HOST_FLUSH, pm, sva, eva, 0);
 	for (va = sva; va != eva; va = end) {
 		end = ptp_end(va, eva);
 		pt = ptp_find(pm, va);
 		if (pt != NULL)
-			ptp_remove(pm, pt, va, end);
+			n += forget_stale(pm, pt, va, end,
+			    pa == NULL ? NULL : pa + n);
 	}
-	if (pm == kernel_pmap && pm->pm_resident != before)
-		reserve(sva, eva, MAP_FIXED);
-	event(HOST_REMOVE, pm, sva, eva, 0);
+	return n;
+}
+
+void
+pmap_remove(struct pmap *pm, vaddr_t sva, vaddr_t eva)
+{
+	check_range(__func__, pm, sva, eva);
+	vm_mtx_enter(&pm->pm_lock);
+	remove_locked(pm, sva, eva, NULL);
 	vm_mtx_exit(&pm->pm_lock);
+}
+
+/* n pages of the kernel from va on.  => where they end */
+static vaddr_t
+check_pages(const char *who, vaddr_t va, unsigned n)
+{
+	if (n > atop(VM_MAX_KERNEL_ADDRESS - VM_MIN_KERNEL_ADDRESS))
+		vm_host_panic("%s(%#lx, %u pages)", who, va, n);
+	check_range(who, kernel_pmap, va, va + ptoa(n));
+	return va + ptoa(n);
+}
+
+int
+pmap_kenter(vaddr_t va, const paddr_t *pa, unsigned n, vm_prot_t prot)
+{
+	vaddr_t at, eva = check_pages(__func__, va, n);
+	int error = 0;
+
+	vm_mtx_enter(&kernel_pmap->pm_lock);
+	for (at = va; at != eva && error == 0; at = ptp_end(at, eva))
+		error = need_table(kernel_pmap, at);
+	for (at = va; at != eva && error == 0; at += PAGE_SIZE, pa++) {
+		paddr_t old = *pte_of(ptp_find(kernel_pmap, at), at);
+
+		check_entry(__func__, at, *pa, prot);
+		if (old != 0)
+			vm_host_panic("pmap_kenter(%#lx, %#lx, %#x): frame "
+			    "%#lx is mapped there", at, *pa, prot,
+			    old & PTE_FRAME);
+		enter_page(kernel_pmap, at, *pa, prot);
+	}
+	vm_mtx_exit(&kernel_pmap->pm_lock);
+	return error;
+}
+
+unsigned
+pmap_kremove(vaddr_t va, unsigned n, paddr_t *pa)
+{
+	vaddr_t eva = check_pages(__func__, va, n);
+	unsigned got;
+
+	vm_mtx_enter(&kernel_pmap->pm_lock);
+	got = remove_locked(kernel_pmap, va, eva, pa);
+	vm_mtx_exit(&kernel_pmap->pm_lock);
+	return got;
 }
 
 /* The end of the run of pages from va on that are, or are not, mapped. */
@@ -411,10 +524,11 @@ pmap_protect(struct pmap *pm, vaddr_t sva, vaddr_t eva, vm_prot_t prot)
 		for (; va != end; va += PAGE_SIZE) {
 			paddr_t *pte = pte_of(ptp_find(pm, va), va);
 
-			*pte = (*pte & ~PTE_PROT) | prot;
+			*pte = (*pte & ~(paddr_t)VM_PROT_ALL) | prot;
 		}
 	}
 	event(HOST_PROTECT, pm, sva, eva, 0);
+	event(HOST_FLUSH, pm, sva, eva, 0);
 	vm_mtx_exit(&pm->pm_lock);
 }
 
@@ -433,6 +547,65 @@ pmap_extract(struct pmap *pm, vaddr_t va, paddr_t *pa)
 		return false;
 	*pa = (pte & PTE_FRAME) | (va & PAGE_MASK);
 	return true;
+}
+
+/* The entry for va, or NULL.  => the lock is held */
+static paddr_t *
+find_pte(struct pmap *pm, vaddr_t va)
+{
+	struct ptp *pt = ptp_find(pm, va);
+	paddr_t *pte = pt != NULL ? pte_of(pt, va) : NULL;
+
+	return pte != NULL && *pte != 0 ? pte : NULL;
+}
+
+/* What is set of va's bits; those in `clear` no longer are. */
+static unsigned
+take_bits(struct pmap *pm, vaddr_t va, unsigned clear)
+{
+	paddr_t *pte, old = 0;
+
+	check_range("pmap bits", pm, va, va + PAGE_SIZE);
+	vm_mtx_enter(&pm->pm_lock);
+	pte = find_pte(pm, va);
+	if (pte != NULL) {
+		old = *pte;
+		*pte &= ~((paddr_t)clear << PTE_BITS);
+		if (*pte != old)
+			event(HOST_FLUSH, pm, va, va + PAGE_SIZE, 0);
+	}
+	vm_mtx_exit(&pm->pm_lock);
+	return old >> PTE_BITS & (PMAP_ACCESSED | PMAP_MODIFIED);
+}
+
+unsigned
+pmap_test_bits(struct pmap *pm, vaddr_t va)
+{
+	return take_bits(pm, va, 0);
+}
+
+unsigned
+pmap_clear_bits(struct pmap *pm, vaddr_t va, unsigned bits)
+{
+	return take_bits(pm, va, bits & (PMAP_ACCESSED | PMAP_MODIFIED)) &
+	    bits;
+}
+
+bool
+host_access(struct pmap *pm, vaddr_t va, vm_prot_t how)
+{
+	paddr_t *pte, bits = PMAP_ACCESSED;
+	bool may;
+
+	if (how & VM_PROT_WRITE)
+		bits |= PMAP_MODIFIED;
+	vm_mtx_enter(&pm->pm_lock);
+	pte = find_pte(pm, trunc_page(va));
+	may = pte != NULL && (*pte & how) == how;
+	if (may)
+		*pte |= bits << PTE_BITS;
+	vm_mtx_exit(&pm->pm_lock);
+	return may;
 }
 
 struct pmap *
@@ -454,15 +627,17 @@ pmap_create(void)
 void
 pmap_destroy(struct pmap *pm)
 {
-	struct ptp *pt;
 	unsigned i;
 
 	if (pm == kernel_pmap || pm == active)
 		vm_host_panic("pmap_destroy(%p): the %s pmap", (void *)pm,
 		    pm == active ? "active" : "kernel");
 	for (i = 0; i < PTP_HASH; i++)
-		while ((pt = pm->pm_ptp[i]) != NULL)
-			ptp_remove(pm, pt, pt->pt_base, pt->pt_base + PTP_SIZE);
+		while (pm->pm_ptp[i] != NULL)
+			pmap_remove(pm, pm->pm_ptp[i]->pt_base < VM_MIN_ADDRESS
+			    ? VM_MIN_ADDRESS : pm->pm_ptp[i]->pt_base,
+			    ptp_end(pm->pm_ptp[i]->pt_base, VM_MAX_ADDRESS));
+	event(HOST_FLUSH, pm, 0, 0, pm->pm_dir);
 	vm_phys_free(pm->pm_dir);
 	free(pm);
 }
@@ -471,6 +646,7 @@ void
 pmap_activate(struct pmap *pm)
 {
 	active = pm;
+	event(HOST_ACTIVATE, pm, 0, 0, 0);
 }
 
 void

@@ -11,6 +11,8 @@
 #include <machine/vmparam.h>
 
 #define CR0_WP		0x00010000u	/* read-only holds for us too */
+#define CR4_PGE		0x00000080u	/* global pages are */
+#define CPUID_PGE	0x00002000u	/* leaf 1, edx: there is that bit */
 #define EFLAGS_IF	0x00000200u	/* interrupts are on */
 #define EFLAGS_NT	0x00004000u	/* iret goes back to another task */
 #define EFLAGS_AC	0x00040000u	/* can be set: a 486 or later */
@@ -69,6 +71,12 @@ rcr4(void)
 
 	__asm__ volatile("movl %%cr4, %0" : "=r" (r));
 	return r;
+}
+
+static inline void
+lcr4(uint32_t r)
+{
+	__asm__ volatile("movl %0, %%cr4" : : "r" (r) : "memory");
 }
 
 static inline uint32_t

@@ -18,9 +18,11 @@ typedef uint32_t pte_t;		/* an entry of a table or of a directory */
 #define PG_V		0x001u	/* valid */
 #define PG_RW		0x002u	/* writable; else read-only, to us too (WP) */
 #define PG_U		0x004u	/* user mode may */
+#define PG_WT		0x008u	/* cached, but written through */
 #define PG_N		0x010u	/* not cached */
 #define PG_A		0x020u	/* was used */
 #define PG_M		0x040u	/* was written */
+#define PG_G		0x100u	/* global: a load of %cr3 leaves it cached */
 #define PG_PROTNONE	0x200u	/* ours: a page without access, PG_V clear */
 #define PG_FRAME	0xFFFFF000u
 
@@ -33,6 +35,26 @@ typedef uint32_t pte_t;		/* an entry of a table or of a directory */
 #define PDE_RECURSIVE	(PT_ENTRIES - 1)
 #define PTMAP		((pte_t *)0xFFC00000UL)
 #define PDMAP		((pte_t *)0xFFFFF000UL)
+
+/* The entries for va in the active pmap, and a page of the kernel's as
+ * memory: here simply an address. */
+static inline pte_t *
+vtopte(vaddr_t va)
+{
+	return PTMAP + (va >> PAGE_SHIFT);
+}
+
+static inline pte_t *
+vtopde(vaddr_t va)
+{
+	return PDMAP + PDE_INDEX(va);
+}
+
+static inline void *
+vtoptr(vaddr_t va)
+{
+	return (void *)va;
+}
 
 /* The windows of pmap.c: pages whose table is always there. */
 #define PMAP_WINDOW_MIN	0xE0405000UL
