@@ -16,10 +16,7 @@
 uint32_t
 rng_below(struct rng *r, uint32_t n)
 {
-	r->r_state ^= r->r_state << 13;
-	r->r_state ^= r->r_state >> 7;
-	r->r_state ^= r->r_state << 17;
-	return (uint32_t)((r->r_state >> 32) * n >> 32);
+	return (uint32_t)((uint64_t)k_random(&r->r_state) * n >> 32);
 }
 
 void
