@@ -197,16 +197,26 @@ late(void *what)
 		bootmem_take(&bm, 0x123, 7);
 		break;
 	case 4:
+		bootmem_keep(&bm, 0x123, 7);
+		break;
+	case 5:
 		bootmem_close(&bm);
 		break;
 	}
+}
+
+static void
+early(void *arg)
+{
+	bootmem_release(&bm);
 }
 
 START_TEST(closing)
 {
 	static const char *const names[] = { "bootmem_alloc: 0x123, 0x7",
 	    "bootmem_add: 0x123, 0x7", "bootmem_reserve: 0x123, 0x7",
-	    "bootmem_take: 0x123, 0x7", "bootmem_close: " };
+	    "bootmem_take: 0x123, 0x7", "bootmem_keep: 0x123, 0x7",
+	    "bootmem_close: " };
 	struct vm_phys_stats st;
 	const char *said;
 	paddr_t where;
@@ -219,6 +229,9 @@ START_TEST(closing)
 	bootmem_take(&bm, M, M);
 	ck_assert_int_eq(bootmem_alloc(&bm, 0x5000, 0x100, PFN_MAX, &where),
 	    0);
+	said = host_panic_of(early, NULL, NULL);
+	ck_assert(said != NULL && strstr(said, "bootmem_release: 1 ranges: "
+	    "boot memory is still open") != NULL);
 	mem = malloc(vm_phys_size(bootmem_npfn(&bm)));
 	ck_assert(mem != NULL);
 	vm_phys_init(mem, bootmem_npfn(&bm));
@@ -240,6 +253,11 @@ START_TEST(closing)
 	}
 	/* The tables can be read for ever. */
 	ck_assert_str_eq(free_text(), "[1,9f)[205,2000)");
+	/* What was only taken is handed over, what was placed is not. */
+	ck_assert_uint_eq(bootmem_release(&bm), 0x100);
+	vm_phys_stats(&st);
+	ck_assert_uint_eq(st.ps_free[VM_ZONE_DMA], 0x1000 - 0x100 - 5);
+	ck_assert_str_eq(free_text(), "[1,9f)[100,200)[205,2000)");
 	free(mem);
 }
 END_TEST
@@ -362,6 +380,9 @@ START_TEST(check_sees_faults)
 	bm.bm_taken[0].br_end = 0;
 	ck_assert(bootmem_check(&bm) != NULL);
 	bm.bm_taken[0].br_end = 1;
+	bm.bm_nkept = 1;
+	ck_assert(bootmem_check(&bm) != NULL);
+	bm.bm_nkept = 0;
 	bm.bm_nram = BOOTMEM_MAXRANGES + 1;
 	ck_assert(bootmem_check(&bm) != NULL);
 }
@@ -375,7 +396,7 @@ END_TEST
 #define PAGES	400u
 #define GRAINS	(PAGES * PAGE_SIZE / GRAIN)
 
-static uint8_t is_ram[PAGES], not_ram[PAGES], is_taken[PAGES];
+static uint8_t is_ram[PAGES], not_ram[PAGES], is_taken[PAGES], is_kept[PAGES];
 
 /* Which pages does [start, start + len) cover whole, or touch? */
 static void
@@ -457,6 +478,30 @@ random_place(uint64_t *rnd)
 		return;
 	must(pa == ptoa(s));
 	memset(&is_taken[s], 1, n);
+	memset(&is_kept[s], 1, n);
+}
+
+/* The end of boot: what is RAM and not kept is vm_phys's, and no more. */
+static void
+release(void)
+{
+	pfn_t npfn = bootmem_npfn(&bm), free_was, i;
+	void *mem = malloc(vm_phys_size(npfn) + 1);
+
+	must(mem != NULL);
+	vm_phys_init(mem, npfn);
+	bootmem_close(&bm);
+	free_was = vm_phys_nfree();
+	for (i = 0; i < npfn; i++)
+		must((vm_phys_page(ptoa(i))->pg_owner == VM_PAGE_FREE) ==
+		    page_free(i));
+	must(bootmem_release(&bm) == vm_phys_nfree() - free_was);
+	for (i = 0; i < npfn; i++)
+		must((vm_phys_page(ptoa(i))->pg_owner == VM_PAGE_FREE) ==
+		    (is_ram[i] && !not_ram[i] && !is_kept[i]));
+	must(vm_phys_check() == NULL && bootmem_check(&bm) == NULL);
+	must(bootmem_release(&bm) == 0);
+	free(mem);
 }
 
 START_TEST(random_maps)
@@ -469,6 +514,7 @@ START_TEST(random_maps)
 		memset(is_ram, 0, PAGES);
 		memset(not_ram, 0, PAGES);
 		memset(is_taken, 0, PAGES);
+		memset(is_kept, 0, PAGES);
 		for (i = k_random(&rnd) % 30; i > 0; i--) {
 			random_range(&rnd, &start, &len);
 			bootmem_add(&bm, start, len);
@@ -488,8 +534,14 @@ START_TEST(random_maps)
 			same();
 			random_place(&rnd);
 			same();
+			random_range(&rnd, &start, &len);
+			bootmem_keep(&bm, start, len % 0x3000);
+			paint(is_taken, start, len % 0x3000, false);
+			paint(is_kept, start, len % 0x3000, false);
+			same();
 		}
 		must(bm.bm_bad == 0 && bm.bm_above4g == 0);
+		release();
 	}
 }
 END_TEST

@@ -22,8 +22,13 @@ extern pte_t	boot_pd[], boot_pt_image[], boot_pt_misc[];
 /* machdep.c: the CPU */
 extern bool	cpu_has_cpuid;
 
-/* memory.c */
+/* memory.c: gone when boot is over */
 void	bootinfo_init(void);
+uint32_t memory_release(void);	/* the loader's frames: how many */
+
+/* kernmap.c: what it is told at boot, and keeps */
+void	kernmap_cmdline(const char *);
+void	kernmap_pagearray(vsize_t size);
 
 /* segments.c: GDT, TSS, IDT */
 void	segments_init(void);

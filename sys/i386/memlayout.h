@@ -18,6 +18,7 @@
  *              not mapped
  *  data_end    (physical memory goes on: boot stack, first tables)
  *  data_start  data, bss                                     rw  pmap_boot
+ *  init_start  what only boot needs; nothing after it        rw  pmap_boot
  *              rodata                                        r-  pmap_boot
  *  0xC0100000  text                                          rx  pmap_boot
  *  0xC00B8000  VGA's text memory                     8 pages  rw  pmap_boot
@@ -61,6 +62,7 @@
 
 /* Made by the linker script; each on a page border. */
 extern char text_start[], text_end[], rodata_start[], rodata_end[];
+extern char init_start[], init_end[];	/* given back after boot */
 extern char data_start[], data_end[];
 extern char boot_tables[], boot_stack[], image_end[];
 

@@ -1,6 +1,7 @@
 /*
- * Memory at boot: from what the loader says to vm_phys, and what lies where
- * to kernel_map.
+ * Memory at boot: from what the loader says to vm_phys.  All that is here is
+ * gone when boot is over (conf/kernel.ld): nothing of it, no string either,
+ * may be kept.
  */
 #include <i386/machdep.h>
 #include <i386/memlayout.h>
@@ -9,7 +10,6 @@
 #include <kern/md.h>
 #include <libkern/errno.h>
 #include <vm/bootmem.h>
-#include <vm/vm_map.h>
 #include <vm/vm_phys.h>
 
 #define PFN_1M		0x100u
@@ -20,12 +20,6 @@ static struct bootinfo bootinfo;
 static int bootinfo_error;
 static paddr_t pagearray_pa;
 static vsize_t pagearray_size;
-
-const char *
-md_cmdline(void)
-{
-	return bootinfo.bi_cmdline;
-}
 
 static const char *
 mmap_type(uint32_t type)
@@ -94,6 +88,7 @@ bootinfo_init(void)
 {
 	bootinfo_error = multiboot_parse(boot_magic, boot_info,
 	    pmap_boot_read, NULL, &bootmem, &bootinfo);
+	kernmap_cmdline(bootinfo.bi_cmdline);
 }
 
 static void
@@ -136,6 +131,7 @@ place_pagearray(void)
 		    pagearray_size >> 10, pagearray_pa, error == ENOMEM ?
 		    "no room for the tables that map it" :
 		    "what the memory map calls RAM there is none", error);
+	kernmap_pagearray(pagearray_size);
 	vm_phys_init((void *)PAGEARRAY_MIN, npfn);
 }
 
@@ -144,8 +140,9 @@ print_layout(void)
 {
 	printf("image: text [%p, %p), rodata [%p, %p): read-only\n",
 	    text_start, text_end, rodata_start, rodata_end);
-	printf("image: data and bss [%p, %p), %lu KB in all\n", data_start,
-	    data_end, (KVTOP(image_end) - IMAGE_PA) >> 10);
+	printf("image: data and bss [%p, %p), for boot only [%p, %p), %lu KB "
+	    "in all\n", data_start, data_end, init_start, init_end,
+	    (KVTOP(image_end) - IMAGE_PA) >> 10);
 	printf("boot stack: [%#lx, %#lx), guard pages below and above\n",
 	    BOOTSTACK_MIN, BOOTSTACK_MAX);
 	printf("page array: [%#lx, %#lx), at %#lx in memory\n",
@@ -172,7 +169,7 @@ void
 md_memory_init(void)
 {
 	print_bootinfo();
-	bootmem_take(&bootmem, IMAGE_PA, KVTOP(image_end) - IMAGE_PA);
+	bootmem_keep(&bootmem, IMAGE_PA, KVTOP(image_end) - IMAGE_PA);
 	place_pagearray();
 	pmap_boot_final();
 	bootmem_close(&bootmem);
@@ -180,45 +177,9 @@ md_memory_init(void)
 	print_frames();
 }
 
-/* Tell kernel_map what was there before it. */
-void
-md_map_init(void)
+/* The loader's tables, strings, modules and symbols have served. */
+uint32_t
+memory_release(void)
 {
-	const struct {
-		vaddr_t		 start, end;
-		vm_prot_t	 prot;
-		const char	*owner;
-	} places[] = {
-		{ PTOKV(VGA_PA), PTOKV(VGA_PA) + VGA_SIZE, VM_PROT_RW,
-		    "VGA text" },
-		{ (vaddr_t)text_start, (vaddr_t)text_end,
-		    VM_PROT_READ | VM_PROT_EXECUTE, "kernel text" },
-		{ (vaddr_t)rodata_start, (vaddr_t)rodata_end, VM_PROT_READ,
-		    "kernel rodata" },
-		{ (vaddr_t)data_start, (vaddr_t)data_end, VM_PROT_RW,
-		    "kernel data" },
-		{ VM_HEAP_MIN - PAGE_SIZE, VM_HEAP_MIN, VM_PROT_NONE,
-		    "image guard" },
-		{ VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, VM_PROT_NONE,
-		    "heap guard" },
-		{ VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, VM_PROT_NONE,
-		    "slab guard" },
-		{ BOOTSTACK_MIN, BOOTSTACK_MAX, VM_PROT_RW, "boot stack" },
-		{ STACK_GUARD, STACK_GUARD + PAGE_SIZE, VM_PROT_NONE,
-		    "stack guard" },
-		{ PMAP_WINDOW_MIN, PMAP_WINDOW_MAX, VM_PROT_RW,
-		    "pmap windows" },
-		{ PAGEARRAY_MIN, PAGEARRAY_MIN + pagearray_size, VM_PROT_RW,
-		    "page array" },
-	};
-	int error;
-
-	for (unsigned i = 0; i < nitems(places); i++) {
-		error = vm_map_reserve(kernel_map, places[i].start,
-		    places[i].end, places[i].prot, places[i].owner);
-		if (error != 0)
-			panic("md_map_init: %s at [%#lx, %#lx): error %d",
-			    places[i].owner, places[i].start, places[i].end,
-			    error);
-	}
+	return bootmem_release(&bootmem);
 }

@@ -106,7 +106,7 @@ image_page_bits(vaddr_t va)
 {
 	if (va >= (vaddr_t)text_start && va < (vaddr_t)rodata_end)
 		return PG_V;
-	if (va >= (vaddr_t)data_start && va < (vaddr_t)data_end)
+	if (va >= (vaddr_t)init_start && va < (vaddr_t)data_end)
 		return PG_V | PG_RW;
 	if (va >= PTOKV(VGA_PA) && va < PTOKV(VGA_PA) + VGA_SIZE)
 		return PG_V | PG_RW | PG_N;
@@ -130,7 +130,8 @@ check_locore(void)
 	KASSERT(!(pmap_live_pte(STACK_GUARD) & PG_V));
 	KASSERT((vaddr_t)text_start == PTOKV(IMAGE_PA));
 	KASSERT((vaddr_t)text_end <= (vaddr_t)rodata_start);
-	KASSERT((vaddr_t)rodata_end <= (vaddr_t)data_start);
+	KASSERT((vaddr_t)rodata_end <= (vaddr_t)init_start);
+	KASSERT((vaddr_t)init_end <= (vaddr_t)data_start);
 	KASSERT(rcr0() & CR0_WP);
 }
 

@@ -32,6 +32,7 @@ static const struct stage {
 	{ "slab", slab_init },			/* objects: kmem_cache */
 	{ "heap", heap_init },			/* bytes: kmalloc */
 	{ "intr", md_intr_init },		/* clock, input */
+	{ "release", md_boot_release },		/* what only boot needed */
 	{ "summary", summary },
 	{ "slabs", demo },			/* what it is all about */
 	{ "tests", tests },			/* if asked for */

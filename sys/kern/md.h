@@ -23,6 +23,7 @@ void	md_memory_init(void);	/* boot information -> bootmem -> final page
 void	md_map_init(void);	/* after vm_map_bootstrap: the image, its
 				   guards, the boot stack, the page array, …
 				   become entries of kernel_map */
+void	md_boot_release(void);	/* what only boot needed is given back */
 void	md_intr_init(void);	/* PIC, 100 Hz timer, keyboard and serial */
 
 const char *md_cmdline(void);	/* "" if there was none */

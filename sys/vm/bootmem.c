@@ -18,14 +18,18 @@
  * A table that cannot take one range more errs to the safe side, says so in
  * bm_lost, and goes on.  RAM: the smallest of the ranges is dropped.  Taken:
  * the new range is joined with its nearest neighbour, and what lies between
- * them counts as taken too.  So some RAM is not used, but none is used that
- * must not be.
+ * them counts as taken too; kept, the same.  So some RAM is not used, but
+ * none is used that must not be.
  *
  * 3. Its end
  *
  * bootmem_close hands the free ranges to vm_phys, and from then on nothing
  * can be placed here: two allocators over the same frames would be one too
  * many.  The tables stay readable.
+ *
+ * What the loader left is taken, but only until boot is over: then
+ * bootmem_release hands over what of it is not kept.  A frame that is kept in
+ * part is kept.
  *
  * 4. Locking: none; there is one CPU, and no interrupt yet.
  */
@@ -244,14 +248,16 @@ bootmem_reserve(struct bootmem *bm, uint64_t start, uint64_t len)
 /*
  * No room for r, which belongs before t[i] and touches nothing: take what
  * lies between it and its nearer neighbour as well.
+ * => the gap, which is lost
  */
-static void
-taken_stretch(struct bootmem *bm, unsigned i, struct bootmem_range r)
+static struct bootmem_range
+table_stretch(struct bootmem_range *t, unsigned n, unsigned i,
+    struct bootmem_range r)
 {
-	struct bootmem_range *t = bm->bm_taken, gap;
+	struct bootmem_range gap;
 	bool below;
 
-	below = i == bm->bm_ntaken || (i > 0 &&
+	below = i == n || (i > 0 &&
 	    r.br_start - t[i - 1].br_end <= t[i].br_start - r.br_end);
 	if (below) {
 		gap.br_start = t[i - 1].br_end;
@@ -262,21 +268,41 @@ taken_stretch(struct bootmem *bm, unsigned i, struct bootmem_range r)
 		gap.br_end = t[i].br_start;
 		t[i].br_start = r.br_start;
 	}
-	bm->bm_lost += bytes(ram_in(bm, gap.br_start, gap.br_end));
+	return gap;
+}
+
+/* Enter r in a table.  => what had to be entered besides, or nothing */
+static struct bootmem_range
+table_enter(struct bootmem_range *t, unsigned *n, struct bootmem_range r)
+{
+	unsigned i = table_find(t, *n, r.br_start);
+
+	if (!table_join(t, n, i, r)) {
+		if (*n == BOOTMEM_MAXRANGES)
+			return table_stretch(t, *n, i, r);
+		table_insert(t, n, i, r);
+	}
+	return (struct bootmem_range){ 0, 0 };
 }
 
 static void
 take(struct bootmem *bm, struct bootmem_range r)
 {
-	unsigned i;
+	struct bootmem_range gap = table_enter(bm->bm_taken, &bm->bm_ntaken,
+	    r);
 
-	i = table_find(bm->bm_taken, bm->bm_ntaken, r.br_start);
-	if (table_join(bm->bm_taken, &bm->bm_ntaken, i, r))
-		return;
-	if (bm->bm_ntaken == BOOTMEM_MAXRANGES)
-		taken_stretch(bm, i, r);
-	else
-		table_insert(bm->bm_taken, &bm->bm_ntaken, i, r);
+	bm->bm_lost += bytes(ram_in(bm, gap.br_start, gap.br_end));
+}
+
+/* What is kept is taken: so is what a full table keeps besides. */
+static void
+keep(struct bootmem *bm, struct bootmem_range r)
+{
+	struct bootmem_range gap = table_enter(bm->bm_kept, &bm->bm_nkept, r);
+
+	take(bm, r);
+	if (gap.br_start < gap.br_end)
+		take(bm, gap);
 }
 
 void
@@ -289,14 +315,25 @@ bootmem_take(struct bootmem *bm, uint64_t start, uint64_t len)
 		take(bm, r);
 }
 
+void
+bootmem_keep(struct bootmem *bm, uint64_t start, uint64_t len)
+{
+	struct bootmem_range r;
+
+	check_open(bm, __func__, start, len);
+	if (grow(start, len, &r))
+		keep(bm, r);
+}
+
 /*
- * The first free range at or above pfn, cut to begin there.
+ * The first range of RAM without the n ranges of t at or above pfn, cut to
+ * begin there.
  * => false: there is none
  */
 static bool
-next_free(const struct bootmem *bm, pfn_t pfn, struct bootmem_range *r)
+next_without(const struct bootmem *bm, const struct bootmem_range *t,
+    unsigned n, pfn_t pfn, struct bootmem_range *r)
 {
-	const struct bootmem_range *t = bm->bm_taken;
 	unsigned i, j = 0;
 	pfn_t s, end;
 
@@ -304,19 +341,24 @@ next_free(const struct bootmem *bm, pfn_t pfn, struct bootmem_range *r)
 		end = bm->bm_ram[i].br_end;
 		s = pfn_max(bm->bm_ram[i].br_start, pfn);
 		for (; s < end; s = t[j].br_end) {
-			while (j < bm->bm_ntaken && t[j].br_end <= s)
+			while (j < n && t[j].br_end <= s)
 				j++;
-			if (j == bm->bm_ntaken || t[j].br_start > s)
+			if (j == n || t[j].br_start > s)
 				break;
 		}
 		if (s >= end)
 			continue;
 		r->br_start = s;
-		r->br_end = j == bm->bm_ntaken ? end :
-		    pfn_min(end, t[j].br_start);
+		r->br_end = j == n ? end : pfn_min(end, t[j].br_start);
 		return true;
 	}
 	return false;
+}
+
+static bool
+next_free(const struct bootmem *bm, pfn_t pfn, struct bootmem_range *r)
+{
+	return next_without(bm, bm->bm_taken, bm->bm_ntaken, pfn, r);
 }
 
 int
@@ -334,7 +376,7 @@ bootmem_alloc(struct bootmem *bm, uint64_t size, pfn_t lo, pfn_t hi,
 		if (n > pfn_min(r.br_end, hi) - r.br_start)
 			continue;
 		r.br_end = r.br_start + (pfn_t)n;
-		take(bm, r);
+		keep(bm, r);
 		*pa = ptoa(r.br_start);
 		return 0;
 	}
@@ -357,6 +399,41 @@ bootmem_close(struct bootmem *bm)
 	bm->bm_closed = true;
 	for (pfn = 0; next_free(bm, pfn, &r); pfn = r.br_end)
 		vm_phys_add(r.br_start, r.br_end);
+}
+
+/* Hand over what of r is taken.  => how many frames */
+static pfn_t
+release_taken(const struct bootmem *bm, struct bootmem_range r)
+{
+	pfn_t lo, hi, sum = 0;
+	unsigned i;
+
+	for (i = 0; i < bm->bm_ntaken; i++) {
+		lo = pfn_max(bm->bm_taken[i].br_start, r.br_start);
+		hi = pfn_min(bm->bm_taken[i].br_end, r.br_end);
+		if (lo < hi) {
+			vm_phys_add(lo, hi);
+			sum += hi - lo;
+		}
+	}
+	return sum;
+}
+
+pfn_t
+bootmem_release(struct bootmem *bm)
+{
+	struct bootmem_range r;
+	pfn_t pfn, sum = 0;
+
+	if (!bm->bm_closed)
+		vm_host_panic("bootmem_release: %u ranges: boot memory is "
+		    "still open", bm->bm_ntaken);
+	for (pfn = 0; next_without(bm, bm->bm_kept, bm->bm_nkept, pfn, &r);
+	    pfn = r.br_end)
+		sum += release_taken(bm, r);
+	memcpy(bm->bm_taken, bm->bm_kept, sizeof(bm->bm_taken));
+	bm->bm_ntaken = bm->bm_nkept;
+	return sum;
 }
 
 bool
@@ -396,5 +473,7 @@ bootmem_check(const struct bootmem *bm)
 	const char *why;
 
 	why = table_check(bm->bm_ram, bm->bm_nram);
-	return why != NULL ? why : table_check(bm->bm_taken, bm->bm_ntaken);
+	if (why == NULL)
+		why = table_check(bm->bm_taken, bm->bm_ntaken);
+	return why != NULL ? why : table_check(bm->bm_kept, bm->bm_nkept);
 }

@@ -21,10 +21,11 @@ struct bootmem_range {			/* frames [start, end) */
 /*
  * Ranges are kept sorted, disjoint and joined.  bm_ram is what may be used;
  * bm_taken what is in use of it (image, modules, boot information, what was
- * placed): never handed to vm_phys until it is released on purpose.
+ * placed): never handed to vm_phys until it is released on purpose.  bm_kept
+ * is the part of bm_taken that stays in use after boot.
  */
 struct bootmem {
-	unsigned	bm_nram, bm_ntaken;
+	unsigned	bm_nram, bm_ntaken, bm_nkept;
 	bool		bm_closed;
 	uint64_t	bm_above4g;	/* bytes of RAM out of reach */
 	uint64_t	bm_lost;	/* bytes dropped: less than a page,
@@ -32,6 +33,7 @@ struct bootmem {
 	unsigned	bm_bad;		/* entries that made no sense */
 	struct bootmem_range bm_ram[BOOTMEM_MAXRANGES];
 	struct bootmem_range bm_taken[BOOTMEM_MAXRANGES];
+	struct bootmem_range bm_kept[BOOTMEM_MAXRANGES];
 };
 
 void	bootmem_init(struct bootmem *);
@@ -51,8 +53,11 @@ void	bootmem_reserve(struct bootmem *, uint64_t start, uint64_t len);
 /* In use [start, start + len), grown outwards; may lie outside of RAM. */
 void	bootmem_take(struct bootmem *, uint64_t start, uint64_t len);
 
+/* The same for what is in use for ever. */
+void	bootmem_keep(struct bootmem *, uint64_t start, uint64_t len);
+
 /*
- * Place size bytes in RAM that is not taken, and take them: the lowest fit
+ * Place size bytes in RAM that is not taken, and keep them: the lowest fit
  * at or above frame lo and below frame hi.
  * => page-aligned, whole pages; 0 with *pa set, ENOMEM, or EINVAL (size 0)
  * => panics by name after bootmem_close
@@ -65,6 +70,13 @@ pfn_t	bootmem_npfn(const struct bootmem *);
 
 /* vm_phys_add() what is RAM and not taken, and close for good. */
 void	bootmem_close(struct bootmem *);
+
+/*
+ * Boot is over: vm_phys_add() what was taken of RAM, and is not kept.  Not
+ * before bootmem_close.
+ * => returns how many frames that were; the second time, none
+ */
+pfn_t	bootmem_release(struct bootmem *);
 
 /*
  * The i-th range of RAM that is not taken, in address order.
