@@ -32,7 +32,8 @@ ledger_take(struct ledger *l)
 	    ps.ps_owner[VM_PAGE_ENTRY];
 	l->l_hash = 14695981039346656037ULL;	/* FNV's */
 	for (; vm_map_next(kernel_map, va, &vi) == 0; va = vi.vi_end) {
-		if (strcmp(vi.vi_owner, "map entries") == 0)
+		if (vi.vi_owner != NULL &&
+		    strcmp(vi.vi_owner, "map entries") == 0)
 			continue;
 		l->l_regions++;
 		l->l_hash = (l->l_hash ^ vi.vi_start) * 1099511628211ULL;

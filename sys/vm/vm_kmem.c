@@ -17,16 +17,29 @@
  *
  * 2. Pressure
  *
- * No frame, no addresses or no entry: ask those who said that they hold
- * memory in reserve (kmem_reclaim_add) for as much as is needed, and try
- * again, as long as that yields anything.  After that KM_NOSLEEP fails, and
- * others wait for a kmem_free.  A reclaim never begins within another.
+ *	no frame, addresses or entry
+ *	   |
+ *	   +-> ask those who hold memory in reserve (kmem_reclaim_add), in the
+ *	   |   order of their priorities, for as much as is needed; try again
+ *	   +-> ask for all that there is; try again, as long as any comes
+ *	   +-> KM_NOSLEEP fails; others sleep, and begin anew when they wake
+ *
+ * Sleepers are woken by each kmem_free, which gives back addresses as well,
+ * and when others than kmem gave back so many frames that a watermark of
+ * vm_phys was crossed.
  *
  * 3. Locking
  *
- * None of its own but for the list of reclaimers: the layers below take and
- * drop theirs one after the other.
+ * One reclaim at a time: the reclaim lock, outermost of all, guards the list
+ * and is held for as long as one is asked.  Who comes second waits for what
+ * the first one frees, rather than fail beside it.  A reclaim never begins
+ * within another: who holds the lock gets nothing.  (That it is a lock also
+ * means that a panic which is caught lets go of it.)
+ *
+ * Otherwise the layers below take and drop theirs one after the other.
  */
+
+#include <limits.h>
 
 #include <libkern/errno.h>
 #include <vm/pmap.h>
@@ -38,34 +51,76 @@
 /* Frames are collected, unmapped with one flush, and freed by so many. */
 #define FREE_BATCH	32
 
-static struct kmem_reclaimer *reclaimers;
-static bool reclaiming;
+/*
+ * Low is when less than 1/64 of the frames is free, enough from 1/32 on: 64
+ * MB of 4 GB, and 13 pages of 4 MB, which still is a slab or two.
+ */
+#define MARK_LOW	64
+#define MARK_HIGH	32
+
+static struct vm_rwlock reclaim_lock;
+static struct kmem_reclaimer *reclaimers;	/* by priority */
+
+/* vm_phys has crossed a watermark. */
+static void
+frames_watch(bool low)
+{
+	if (!low)
+		vm_host_wakeup(&reclaimers);
+}
+
+void
+kmem_bootstrap(void)
+{
+	pfn_t n = vm_phys_nfree();
+
+	vm_rw_init(&reclaim_lock, "kmem reclaim");
+	reclaimers = NULL;
+	vm_phys_watch(n / MARK_LOW, n / MARK_HIGH, frames_watch);
+}
 
 void
 kmem_reclaim_add(struct kmem_reclaimer *kr)
 {
-	struct kmem_reclaimer **p;
+	struct kmem_reclaimer **p, **at = NULL;
 
-	for (p = &reclaimers; *p != NULL; p = &(*p)->kr_next)
-		if (*p == kr)
-			return;
-	kr->kr_next = NULL;
-	*p = kr;
+	KASSERT(kr->kr_name != NULL && kr->kr_reclaim != NULL);
+	vm_rw_enter_write(&reclaim_lock);
+	for (p = &reclaimers; *p != NULL && *p != kr; p = &(*p)->kr_next)
+		if (at == NULL && (*p)->kr_priority > kr->kr_priority)
+			at = p;
+	if (*p == NULL) {
+		if (at == NULL)
+			at = p;
+		kr->kr_next = *at;
+		*at = kr;
+	}
+	vm_rw_exit_write(&reclaim_lock);
 }
 
 unsigned long
 kmem_reclaim(unsigned long pages)
 {
 	struct kmem_reclaimer *kr;
-	unsigned long got = 0;
+	unsigned long got = 0, n;
 
-	if (vm_host_intr() ||
-	    __atomic_exchange_n(&reclaiming, true, __ATOMIC_ACQUIRE))
+	if (vm_host_intr() || vm_rw_held_write(&reclaim_lock))
 		return 0;
-	for (kr = reclaimers; kr != NULL && got < pages; kr = kr->kr_next)
-		got += kr->kr_reclaim(pages - got);
-	__atomic_store_n(&reclaiming, false, __ATOMIC_RELEASE);
+	vm_rw_enter_write(&reclaim_lock);
+	for (kr = reclaimers; kr != NULL && got < pages; kr = kr->kr_next) {
+		kr->kr_calls++;
+		n = kr->kr_reclaim(pages - got);
+		kr->kr_pages += n;
+		got += n;
+	}
+	vm_rw_exit_write(&reclaim_lock);
 	return got;
+}
+
+const struct kmem_reclaimer *
+kmem_reclaim_next(const struct kmem_reclaimer *kr)
+{
+	return kr == NULL ? reclaimers : kr->kr_next;
 }
 
 /* Unmap what is mapped of [sva, eva), then free the frames. */
@@ -159,15 +214,19 @@ kmem_alloc_request(struct vm_map *map, const struct vm_map_request *vr,
 
 	if (want.vr_prot == VM_PROT_NONE)
 		want.vr_prot = VM_PROT_RW;
-	if (map->vm_pmap == NULL || map->vm_flags != VM_MAP_KERNEL)
+	if (map->vm_pmap == NULL || map->vm_flags != VM_MAP_KERNEL ||
+	    (want.vr_prot & VM_PROT_READ) == 0)
 		return EINVAL;
 	pages = atop(want.vr_size);
 	for (;;) {
 		error = try_alloc(map, &want, flags, addr);
 		if (error != ENOMEM || vm_host_intr())
 			return error;
-		if (kmem_reclaim(pages) != 0)
+		if (kmem_reclaim(pages) != 0) {
+			pages = ULONG_MAX;
 			continue;
+		}
+		pages = atop(want.vr_size);
 		if ((flags & KM_NOSLEEP) != 0 || !vm_host_sleep(&reclaimers))
 			return ENOMEM;
 	}

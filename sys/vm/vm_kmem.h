@@ -20,7 +20,7 @@ vaddr_t	kmem_alloc(struct vm_map *, vsize_t size, int flags);
 
 /*
  * The same with all that can be asked: alignment, window, guards, owner,
- * protection (vr_prot; 0 means VM_PROT_RW).
+ * protection (vr_prot; 0 means VM_PROT_RW, and what cannot be read is EINVAL).
  * => 0 and *addr, EINVAL, or ENOMEM
  */
 int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
@@ -36,20 +36,38 @@ int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
 void	kmem_free(struct vm_map *, vaddr_t addr, vsize_t size);
 
 /*
- * Whoever holds memory that it could give back registers here; when frames or
- * address space run out, kmem_alloc asks for as much as it needs before it
- * fails or sleeps.
- * => kr_reclaim(pages) returns the pages that went back; it is called with no
- *    lock held, never from an interrupt and never within itself, and must
- *    not allocate
+ * Whoever holds memory that it could give back registers here, with a name
+ * and a priority; when frames or address space run out, kmem_alloc asks for
+ * as much as it needs before it fails or sleeps.
+ * => kr_reclaim(pages) returns the pages that went back; it is called with
+ *    kmem's reclaim lock held and no other, never from an interrupt and never
+ *    within itself, and must neither allocate nor sleep
  * => the structure is the caller's and stays registered
  */
 struct kmem_reclaimer {
 	const char	*kr_name;
+	unsigned	kr_priority;	/* KR_*; the lowest is asked first */
 	unsigned long	(*kr_reclaim)(unsigned long pages);
 	struct kmem_reclaimer *kr_next;
+	uint64_t	kr_calls, kr_pages;	/* asked, and given */
 };
-void	kmem_reclaim_add(struct kmem_reclaimer *);	/* asked in order */
+#define KR_FREE		10	/* what is kept for nobody: empty slabs */
+#define KR_CACHE	20	/* what can be had again: clean pages */
+#define KR_DIRTY	30	/* what has to be written first */
+
+/* Equal ones are asked in the order of their registration. */
+void	kmem_reclaim_add(struct kmem_reclaimer *);
+
+/*
+ * Ask for so many pages.
+ * => how many went back, perhaps more; 0 from an interrupt
+ */
 unsigned long kmem_reclaim(unsigned long pages);
+
+/* Begin with NULL.  For the debugger and tests. */
+const struct kmem_reclaimer *kmem_reclaim_next(const struct kmem_reclaimer *);
+
+/* The frames are there, and nothing was allocated yet. */
+void	kmem_bootstrap(void);
 
 #endif

@@ -14,12 +14,12 @@
 #include "host.h"
 
 static void
-insert(vaddr_t start, vaddr_t end, const char *owner)
+reserve(vaddr_t start, vaddr_t end, const char *owner)
 {
-	int error = vm_map_insert(kernel_map, start, end, VM_PROT_NONE, owner);
+	int error = vm_map_reserve(kernel_map, start, end, VM_PROT_NONE, owner);
 
 	if (error != 0)
-		vm_host_panic("host_boot: insert [%#lx, %#lx) %s: error %d",
+		vm_host_panic("host_boot: reserve [%#lx, %#lx) %s: error %d",
 		    start, end, owner, error);
 }
 
@@ -41,10 +41,10 @@ host_boot(pfn_t nframes)
 	vm_phys_add(1, nframes);
 
 	vm_map_bootstrap();
-	insert(VM_MIN_KERNEL_ADDRESS, VM_HEAP_MIN, "kernel image");
-	insert(VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, "heap guard");
-	insert(VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, "slab guard");
-	insert(VM_SLAB_MAX, VM_MISC_MIN, "boot stack");
+	reserve(VM_MIN_KERNEL_ADDRESS, VM_HEAP_MIN, "kernel image");
+	reserve(VM_HEAP_MAX - PAGE_SIZE, VM_HEAP_MAX, "heap guard");
+	reserve(VM_SLAB_MAX - PAGE_SIZE, VM_SLAB_MAX, "slab guard");
+	reserve(VM_SLAB_MAX, VM_MISC_MIN, "boot stack");
 	kmem_cache_bootstrap();
 	kmalloc_bootstrap();
 }
