@@ -51,7 +51,7 @@ KFLAGS	= $(CSTD) -Wredundant-decls -march=i486 -mgeneral-regs-only -ffreestandin
 	  -fno-optimize-sibling-calls -fno-asynchronous-unwind-tables \
 	  -fcf-protection=none -Isys -Isys/i386/include
 HFLAGS	= $(CSTD) -fno-omit-frame-pointer -Isys -Itest/host/include \
-	  -Itest/host -Itest
+	  -Isys/i386/include -Itest/host -Itest
 
 # `make V=1` shows the commands.
 V	=

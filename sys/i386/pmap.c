@@ -48,6 +48,7 @@
 #include <libkern/errno.h>
 #include <libkern/libkern.h>
 #include <machine/cpufunc.h>
+#include <machine/ptmap.h>
 #include <vm/kmalloc.h>
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>

@@ -7,6 +7,7 @@
 #include <i386/memlayout.h>
 #include <libkern/errno.h>
 #include <machine/cpufunc.h>
+#include <machine/ptmap.h>
 #include <vm/bootmem.h>
 #include <vm/pmap.h>
 #include <vm/vm_host.h>

@@ -3,8 +3,8 @@
  * recursive slot (the directory is its own last table), and through a few
  * pages of address space of its own, the windows.
  *
- * A test that runs pmap.c elsewhere supplies its own twin of this header and
- * of cpufunc.h.
+ * A test that runs pmap.c elsewhere supplies its own twins of ptmap.h and of
+ * cpufunc.h.
  */
 #ifndef MACHINE_PTE_H
 #define MACHINE_PTE_H
@@ -35,26 +35,6 @@ typedef uint32_t pte_t;		/* an entry of a table or of a directory */
 #define PDE_RECURSIVE	(PT_ENTRIES - 1)
 #define PTMAP		((pte_t *)0xFFC00000UL)
 #define PDMAP		((pte_t *)0xFFFFF000UL)
-
-/* The entries for va in the active pmap, and a page of the kernel's as
- * memory: here simply an address. */
-static inline pte_t *
-vtopte(vaddr_t va)
-{
-	return PTMAP + (va >> PAGE_SHIFT);
-}
-
-static inline pte_t *
-vtopde(vaddr_t va)
-{
-	return PDMAP + PDE_INDEX(va);
-}
-
-static inline void *
-vtoptr(vaddr_t va)
-{
-	return (void *)va;
-}
 
 /* The windows of pmap.c: pages whose table is always there. */
 #define PMAP_WINDOW_MIN	0xE0405000UL
