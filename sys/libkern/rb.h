@@ -17,11 +17,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The children have an index besides their names, as in NetBSD's rbtree. */
 struct rb_node {
 	uintptr_t	 rb_up;		/* parent, and the colour in bit 0 */
-	struct rb_node	*rb_left;
-	struct rb_node	*rb_right;
+	struct rb_node	*rb_kid[2];
 };
+#define rb_left		rb_kid[0]
+#define rb_right	rb_kid[1]
 
 #define RB_RED		0u
 #define RB_BLACK	1u

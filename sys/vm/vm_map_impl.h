@@ -60,6 +60,19 @@ space_class_up(vsize_t pages)
 	return pages <= 1 ? 0 : space_class(pages - 1) + 1;
 }
 
+/* The smallest number of pages of a hole of that class. */
+static inline vsize_t
+space_class_pages(unsigned cls)
+{
+	unsigned half = cls - CLASS_EXACT;
+
+	if (cls <= CLASS_EXACT)		/* 32 itself is exact: [33, 47] */
+		return cls + 1;
+	if (cls >= CLASS_WHOLE0)
+		return (vsize_t)1 << (CLASS_HALF_MAX + (cls - CLASS_WHOLE0));
+	return (vsize_t)(2 + half % 2) << (CLASS_EXACT_LOG - 1 + half / 2);
+}
+
 static inline struct vm_map_entry *
 vme_of(struct rb_node *n)
 {

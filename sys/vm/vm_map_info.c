@@ -67,16 +67,7 @@ vm_map_stats(struct vm_map *map, struct vm_map_stats *st)
 vsize_t
 vm_map_class_pages(unsigned cls)
 {
-	unsigned half;
-
-	if (cls < CLASS_EXACT)
-		return cls + 1;
-	if (cls >= CLASS_WHOLE0)
-		return (vsize_t)1 << (CLASS_HALF_MAX + (cls - CLASS_WHOLE0));
-	if (cls == CLASS_EXACT)
-		return CLASS_EXACT + 1;		/* 32 itself is exact */
-	half = cls - CLASS_EXACT;
-	return (vsize_t)(2 + half % 2) << (CLASS_EXACT_LOG - 1 + half / 2);
+	return space_class_pages(cls);
 }
 
 /* ------------------------- why there is no space ------------------------ */

@@ -112,6 +112,13 @@
 /* Up to here the class of a hole is its size. */
 #define LARGE	ptoa(CLASS_EXACT)
 
+/*
+ * Which way a descent turns is what no CPU can predict, and each wrong guess
+ * costs it as much as two whole steps.  So the turn is computed and used as an
+ * index; this keeps the compiler from making a branch of it again.
+ */
+#define NO_BRANCH(turn)	__asm__("" : "+r" (turn))
+
 #ifdef VM_SPACE_COUNT
 unsigned long space_visits;
 #endif
@@ -159,7 +166,9 @@ tell_mask(struct vm_map_entry *e, uint64_t news,
 			break;
 		right = vme_right(up) == e;
 		up->vme_mask[right] ^= news;
-		news &= ~(up->vme_mask[!right] | gap_bit(up->vme_gap));
+		news &= ~up->vme_mask[!right];
+		if (up->vme_gap != 0)
+			news &= ~gap_bit(up->vme_gap);
 	}
 }
 
@@ -305,32 +314,41 @@ space_unlink(struct vm_map *map, struct vm_map_entry *e)
 	return len;
 }
 
+/*
+ * Descend to where an entry that begins at addr would be hung: below the node
+ * returned, on its left (*turn = 0) or on its right.
+ */
+static inline struct vm_map_entry *
+place_of(const struct vm_map *map, vaddr_t addr, unsigned *turn)
+{
+	struct rb_node *n = map->vm_tree.rb_root;
+	struct vm_map_entry *e;
+
+	do {
+		e = vme_of(n);
+		*turn = e->vme_end <= addr;
+		NO_BRANCH(*turn);
+		n = n->rb_kid[*turn];
+	} while (n != NULL);
+	return e;
+}
+
 struct vm_map_entry *
 space_above(const struct vm_map *map, vaddr_t addr)
 {
-	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *above = NULL;
+	unsigned turn;
+	struct vm_map_entry *e = place_of(map, addr, &turn);
 
-	while (e != NULL)
-		if (e->vme_end > addr) {
-			above = e;
-			e = vme_left(e);
-		} else
-			e = vme_right(e);
-	return above;
+	return turn == 0 ? e : vme_next(e);
 }
 
 struct vm_map_entry *
 space_before(const struct vm_map *map, vaddr_t addr)
 {
-	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *before = NULL;
+	unsigned turn;
+	struct vm_map_entry *e = place_of(map, addr, &turn);
 
-	while (e != NULL)
-		if (e->vme_end <= addr) {
-			before = e;
-			e = vme_right(e);
-		} else
-			e = vme_left(e);
-	return before;
+	return turn == 0 ? vme_prev(e) : e;
 }
 
 /* ------------------------------- searches ------------------------------ */
@@ -346,28 +364,24 @@ struct want {
 	vsize_t		w_max;
 };
 
-static inline struct want
-want_class(unsigned cls)
+static inline void
+want_class(struct want *w, unsigned cls)
 {
-	vsize_t lo = ptoa(vm_map_class_pages(cls));
-
-	return (struct want){
-		.w_lo = lo,
-		.w_width = cls + 1 < CLASS_NONE ?
-		    ptoa(vm_map_class_pages(cls + 1)) - lo : -lo,
-		.w_classes = (uint64_t)1 << cls,
-	};
+	w->w_lo = ptoa(space_class_pages(cls));
+	w->w_width = cls < CLASS_EXACT ? PAGE_SIZE :
+	    cls + 1 < CLASS_NONE ? ptoa(space_class_pages(cls + 1)) - w->w_lo :
+	    -w->w_lo;
+	w->w_classes = (uint64_t)1 << cls;
+	w->w_max = 0;
 }
 
-static inline struct want
-want_size(vsize_t bytes)
+static inline void
+want_size(struct want *w, vsize_t bytes)
 {
-	return (struct want){
-		.w_lo = bytes,
-		.w_width = -bytes,
-		.w_classes = ~(uint64_t)0 << space_class(atop(bytes)),
-		.w_max = bytes > LARGE ? bytes : 0,
-	};
+	w->w_lo = bytes;
+	w->w_width = -bytes;
+	w->w_classes = ~(uint64_t)0 << space_class(atop(bytes));
+	w->w_max = bytes > LARGE ? bytes : 0;
 }
 
 /* Searches run from the low end of the map up, or from the high end down. */
@@ -376,7 +390,7 @@ enum side { LOW = 0, HIGH = 1 };	/* also the index of vme_mask */
 static inline struct vm_map_entry *
 kid(const struct vm_map_entry *e, enum side side)
 {
-	return side == LOW ? vme_left(e) : vme_right(e);
+	return vme_of(e->vme_rb.rb_kid[side]);
 }
 
 static inline bool
@@ -400,16 +414,15 @@ has_below(const struct vm_map_entry *e, const struct want *w, enum side side)
 static inline struct vm_map_entry *
 descend(struct vm_map_entry *e, const struct want *w, enum side side)
 {
-	enum side away = side == LOW ? HIGH : LOW;
+	unsigned turn;
 
 	for (;;) {
 		SPACE_VISIT(e);
-		if (has_below(e, w, side))
-			e = kid(e, side);
-		else if (has_own(e, w))
+		turn = !has_below(e, w, side);
+		NO_BRANCH(turn);
+		if (has_own(e, w) && turn)
 			return e;
-		else
-			e = kid(e, away);
+		e = kid(e, side ^ turn);
 	}
 }
 
@@ -598,7 +611,7 @@ window_pick(struct vm_map *map, const struct window *w, unsigned *cls)
 	}
 	if (in != CLASS_NONE && in <= hi) {
 		*cls = in;
-		want = want_class(in);
+		want_class(&want, in);
 		if (w->w_edge == map->vm_min)
 			return descend(vme_of(map->vm_tree.rb_root), &want,
 			    LOW);
@@ -643,9 +656,10 @@ static struct vm_map_entry *
 fit_in_order(struct vm_map *map, const struct space_request *rq,
     enum side side, vaddr_t *start)
 {
-	struct want w = want_size(rq->sr_need);
 	struct vm_map_entry *e;
+	struct want w;
 
+	want_size(&w, rq->sr_need);
 	e = nearest(map, &w, side == LOW ? rq->sr_min : rq->sr_max, side);
 	while (e != NULL && !space_fits(e, rq, start)) {
 		if (beyond(e, side == LOW ? rq->sr_max : rq->sr_min,
