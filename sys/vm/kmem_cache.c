@@ -499,9 +499,11 @@ kmem_cache_bootstrap(void)
 		.ca_name = "kmem headers", .ca_size = KMEM_OFF_SIZE,
 	};
 
+	kmem_bootstrap();
 	vm_mtx_init(&kmem.lock, "kmem cache list");
 	kmem_link_init(&kmem.caches);
 	kmem.reclaimer.kr_name = "slabs";
+	kmem.reclaimer.kr_priority = KR_FREE;
 	kmem.reclaimer.kr_reclaim = reclaim;
 	kmem_reclaim_add(&kmem.reclaimer);
 	kmem_pages_bootstrap();

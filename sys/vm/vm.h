@@ -4,6 +4,7 @@
  *
  * Lock order, outermost first.  Whoever holds one takes only those below it.
  *
+ *	kmem reclaim	(reader-writer)	vm_kmem.c
  *	cache lock	(mutex)		kmem_cache.c, one per cache
  *	map lock	(reader-writer)	vm_map.c, one per map
  *	entry store	(mutex)		vm_map_entry.c

@@ -55,6 +55,8 @@ bool	vm_mtx_held(const struct vm_mtx *);
  * Sleep until vm_host_wakeup(chan), or until something else happened that
  * is worth another look (the caller loops).
  * => no lock is held; not from an interrupt
+ * => a wakeup may come after the caller last looked and before it sleeps, and
+ *    is missed then: never sleep longer than a few ticks
  * => false when sleeping is impossible (early boot, a single thread that
  *    nobody could wake): the caller then fails instead
  */

@@ -55,15 +55,15 @@ struct vm_page {
 	uint8_t		 pg_flags;
 	uint16_t	 pg_refs;	/* 1 when allocated; never wraps */
 	union {
-		uint32_t	 pg_npages;	/* first of so many */
-		uint32_t	 pg_offset;	/* user: pages into the object */
+		uint32_t pg_npages;	/* first of so many */
+		uint32_t pg_offset;	/* user: in the object, in pages */
 	};
 	union {
-		const char	*pg_name;	/* no flags: who asked, or NULL */
-		void		*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
-						   VM_PAGE_HEAP: the type of
-						   the block that begins here */
-		void		*pg_object;	/* user */
+		const char *pg_name;	/* no flags: who asked, or NULL */
+		void	*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
+					   VM_PAGE_HEAP: the kmalloc_type of
+					   the block that begins here */
+		void	*pg_object;	/* user */
 	};
 };
 #define VM_PAGE_MAXREFS	UINT16_MAX
