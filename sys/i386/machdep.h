@@ -63,6 +63,7 @@ bool	pmap_boot_read(void *arg, uint64_t pa, void *buf, size_t len);
 /* pmap.c: boot_pd's frame becomes kernel_pmap's directory; global: CR4.PGE is
  * on */
 void	pmap_bootstrap(paddr_t pd, bool global);
+bool	pmap_global_pages(void);	/* the kernel's pages are */
 void	pmap_reload(void);		/* %cr3, from what is active */
 pte_t	pmap_live_pte(vaddr_t va);	/* in the active one; 0: no page */
 

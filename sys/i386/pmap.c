@@ -88,6 +88,12 @@ pmap_bootstrap(paddr_t pd, bool global)
 	kernel_pmap->pm_next = NULL;
 }
 
+bool
+pmap_global_pages(void)
+{
+	return pmap_global != 0;
+}
+
 /*
  * Looking at tables.
  */
