@@ -26,6 +26,8 @@ static const struct selftest tests[] = {
 	{ "protection", test_protection },
 	{ "guards", test_guards },
 	{ "frames", test_phys },
+	{ "page tables", test_pmap_check },
+	{ "user pmap", test_pmap_user },
 	{ "kmem sizes", test_kmem_sizes },
 	{ "kmem frees", test_kmem_frees },
 	{ "kmem churn", test_kmem_churn },

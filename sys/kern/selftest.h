@@ -37,6 +37,10 @@ const char *test_panic(void);
 const char *test_clock(void);
 const char *test_protection(void);
 
+/* selftest_pmap.c */
+const char *test_pmap_check(void);
+const char *test_pmap_user(void);
+
 /* selftest_vm.c */
 const char *test_guards(void);
 const char *test_phys(void);
