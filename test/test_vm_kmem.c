@@ -360,7 +360,7 @@ give(struct keeper *k, unsigned long pages)
 	k->k_asked = pages;
 	k->k_has -= n;
 	must(kmem_reclaim(1) == 0);	/* never within another */
-	must(host_locks()->hl_held == 0);
+	must(host_locks()->hl_held == 1);
 	if (n > 0)
 		vm_fail_set(VM_FAIL_PAGE, 0, false);
 	return n;
