@@ -15,7 +15,7 @@
 #include "bench_map.h"
 
 #define SEED		88172645463325252U
-#define MAXSLICES	9
+#define MAXSLICES	7
 
 static struct {
 	unsigned	slices;
@@ -78,7 +78,7 @@ slice_ops(struct bench *b, struct draw *d)
 
 /* Both did the same: what is in use is equal, and ours is ours. */
 static void
-check(struct bench *b)
+check(struct bench *b, const char *mode)
 {
 	struct facts f[NWHO];
 	unsigned who;
@@ -95,8 +95,8 @@ check(struct bench *b)
 		bench_die("%s, n = %zu: core and public differ",
 		    b->b_work->w_name, b->b_n);
 	bench_figure("holes", (double)f[CORE].fa_holes,
-	    (double)f[PEER].fa_holes, "holes.%s.n%zu", b->b_work->w_name,
-	    b->b_n);
+	    (double)f[PEER].fa_holes, "holes.%s%s.n%zu", b->b_work->w_name,
+	    mode, b->b_n);
 }
 
 static void
@@ -141,7 +141,7 @@ measure(struct bench *b, const char *mode)
 			ns[who][s] = timed(b, who, d, n) / (double)pairs;
 		}
 	}
-	check(b);
+	check(b, mode);
 	report(b, mode, pairs, ns);
 	free(d);
 }

@@ -41,7 +41,7 @@ struct draw {
 struct track {
 	enum who	tr_who;
 	size_t		tr_nregions;
-	size_t		tr_stride;	/* bytes from one region's to the next */
+	size_t		tr_stride;	/* from one region to the next */
 	char		*tr_store;	/* (CORE, PEER) entries or nodes */
 	struct taken {
 		vaddr_t	tk_addr;
@@ -185,10 +185,10 @@ struct bench {
 
 struct workload {
 	const char	*w_name;
-	const char	*w_what;	/* a pair of free and alloc, for people */
-	bool		w_shape;	/* of test_vmalloc: best and first fit */
+	const char	*w_what;	/* a pair, for people */
+	bool		w_shape;	/* test_vmalloc's; first fit too */
 	size_t		w_only_n;	/* (shapes) live regions around it */
-	size_t		w_max_n;	/* where the peer is O(n), or 0 */
+	size_t		w_max_n;	/* or 0; else it would take long */
 	unsigned	w_extra;	/* regions beyond n */
 	vsize_t		w_room;		/* pages of map for each region */
 	double		w_core, w_public; /* targets for ours / peer, or 0 */

@@ -330,6 +330,7 @@ const struct workload workloads[] = {
 		.w_name = "align16",
 		.w_what = "1-8 pages, but every eighth is 16 aligned 16",
 		.w_room = 32,
+		.w_max_n = 100000,
 		.w_core = 0.1, .w_public = 0.1,
 		.w_setup = setup_churn, .w_draw = draw_align16,
 	}, {
