@@ -3,7 +3,7 @@
  *
  * Each stage may use what stands above it and says in a line what it found
  * or did.  `magic=NAME` stops Bochs's debugger before the stage of that name,
- * `ddb=NAME` Holm's own (where there is a console yet).
+ * `ddb=NAME` Holm's own; not before `console`, which reads the command line.
  */
 #include <kern/kern.h>
 #include <kern/mapwalk.h>
