@@ -50,7 +50,7 @@ KFLAGS	= $(CSTD) -Wredundant-decls -march=i486 -mgeneral-regs-only -ffreestandin
 	  -fno-pie -fno-stack-protector -fno-omit-frame-pointer \
 	  -fno-optimize-sibling-calls -fno-asynchronous-unwind-tables \
 	  -fcf-protection=none -Isys -Isys/i386/include
-HFLAGS	= $(CSTD) -fno-omit-frame-pointer -Isys -Itest/host/include \
+HFLAGS	= $(CSTD) -Isys -Itest/host/include \
 	  -Isys/i386/include -Itest/host -Itest
 
 # `make V=1` shows the commands.
@@ -128,8 +128,9 @@ HSRC	:= $(sort $(wildcard sys/vm/*.c test/host/*.c) \
 	   $(filter-out sys/libkern/string.c,$(wildcard sys/libkern/*.c)))
 
 CC_host64 = $(HOSTCC)
-CC_san64  = $(HOSTCC) -fsanitize=address,undefined -fno-sanitize-recover=all
-CC_tsan64 = $(HOSTCC) -fsanitize=thread
+CC_san64  = $(HOSTCC) -fno-omit-frame-pointer \
+	    -fsanitize=address,undefined -fno-sanitize-recover=all
+CC_tsan64 = $(HOSTCC) -fno-omit-frame-pointer -fsanitize=thread
 CC_host32 = $(CROSS)gcc -fno-pie
 
 define host_machine

@@ -12,8 +12,8 @@
  * => results are stored only on success; on any error the map is as it was
  * => where more than one error applies, any of them is returned; ENOMEM for
  *    want of an entry is found before the map is looked at
- * => a window that sticks out of the map is EINVAL; an alignment may exceed
- *    it (then nothing fits, or address 0 mod alignment lies inside)
+ * => a window that sticks out of the map is EINVAL; an alignment larger than
+ *    the map is none, and fits where a multiple of it happens to lie inside
  * => what takes away never allocates where the range fits whole regions, and
  *    cannot fail for want of memory there
  */
