@@ -26,4 +26,4 @@ plant()
 plant rb_link_fixup test_vm_map
 plant vm_phys_free test_kmem_cache
 plant vm_phys_free test_kmalloc
-plant pmap_remove test_kmalloc
+plant pmap_kremove test_kmalloc

@@ -80,26 +80,30 @@ START_TEST(each_window)
 }
 END_TEST
 
-/* A map of one's own; page tables of its own, too. */
+/* A map of one's own, of addresses that kernel_map gave; its pmap is the
+ * kernel's. */
 START_TEST(another_map)
 {
-	const vaddr_t min = VM_MIN_ADDRESS + KB4(100);
-	struct pmap *pm = pmap_create();
+	const struct vm_map_request r = { .vr_size = KB4(10),
+	    .vr_min = VM_MISC_MIN, .vr_max = VM_MISC_MAX, .vr_owner = "sub" };
+	unsigned long resident;
 	static struct vm_map map;
-	vaddr_t va;
+	vaddr_t min, va;
 
+	must(vm_map_alloc(kernel_map, &r, &min) == 0);
 	must(vm_map_init(&map, "other", min, min + KB4(10), VM_MAP_KERNEL,
-	    pm) == 0);
+	    kernel_pmap) == 0);
+	resident = host_pmap_resident(kernel_pmap);
 	va = kmem_alloc(&map, KB4(4), KM_NOSLEEP);
 	must(va == min);
 	must(kmem_alloc(&map, KB4(7), KM_NOSLEEP) == 0);
 	must(kmem_alloc(&map, KB4(6), KM_NOSLEEP) == min + KB4(4));
-	must(host_pmap_resident(pm) == 10);
+	must(host_pmap_resident(kernel_pmap) == resident + 10);
 	kmem_free(&map, va, KB4(4));
 	kmem_free(&map, min + KB4(4), KB4(6));
-	must(host_pmap_resident(pm) == 0);
+	must(host_pmap_resident(kernel_pmap) == resident);
 	must(vm_map_destroy(&map) == 0);
-	pmap_destroy(pm);
+	must(vm_map_free(kernel_map, min, KB4(10)) == 0);
 }
 END_TEST
 
@@ -162,7 +166,7 @@ START_TEST(bad_requests)
 		    .vr_max = VM_HEAP_MIN },
 	};
 	struct vm_map_request ok = { .vr_size = PAGE_SIZE };
-	static struct vm_map none, user;
+	static struct vm_map none, user, own;
 	struct pmap *pm = pmap_create();
 	vaddr_t min = VM_MIN_ADDRESS + KB4(100), va = 77;
 	unsigned i;
@@ -175,11 +179,15 @@ START_TEST(bad_requests)
 	    NULL) == 0);
 	must(vm_map_init(&user, "user", min, min + KB4(9), VM_MAP_USER,
 	    pm) == 0);
+	must(vm_map_init(&own, "own pmap", min, min + KB4(9), VM_MAP_KERNEL,
+	    pm) == 0);
 	must(kmem_alloc_request(&none, &ok, 0, &va) == EINVAL);
+	must(kmem_alloc_request(&own, &ok, 0, &va) == EINVAL);
 	must(kmem_alloc_request(&user, &ok, 0, &va) == EINVAL);
 	must(kmem_alloc(&none, PAGE_SIZE, 0) == 0);
 	must(va == 77);
 	must(vm_map_destroy(&none) == 0 && vm_map_destroy(&user) == 0);
+	must(vm_map_destroy(&own) == 0);
 	same();
 }
 END_TEST

@@ -7,7 +7,7 @@
  * (vm_phys), and mappings from the one to the other (pmap).  kmem_alloc takes
  * them in this order and kmem_free gives them back in the other:
  *
- *	kmem_alloc	region -> for each page: frame, mapping
+ *	kmem_alloc	region -> for so many pages at once: frames, mappings
  *	kmem_free	region marked dying -> mappings -> frames -> region
  *
  * The region is taken first and dropped last, so that nobody else can be
@@ -48,8 +48,8 @@
 #include <vm/vm_map_impl.h>
 #include <vm/vm_phys.h>
 
-/* Frames are collected, unmapped with one flush, and freed by so many. */
-#define FREE_BATCH	32
+/* Frames are taken and mapped, unmapped, flushed and freed by so many. */
+#define BATCH	32
 
 /*
  * Low is when less than 1/64 of the frames is free, enough from 1/32 on: 64
@@ -123,60 +123,68 @@ kmem_reclaim_next(const struct kmem_reclaimer *kr)
 	return kr == NULL ? reclaimers : kr->kr_next;
 }
 
-/* Unmap what is mapped of [sva, eva), then free the frames. */
-static void
-unback(struct pmap *pmap, vaddr_t sva, vaddr_t eva)
+/* How many pages of [va, eva) make the next batch. */
+static unsigned
+batch(vaddr_t va, vaddr_t eva)
 {
-	paddr_t pa[FREE_BATCH];
-	vaddr_t va = sva;
-	unsigned i, n;
+	return eva - va < ptoa(BATCH) ? (unsigned)atop(eva - va) : BATCH;
+}
 
-	while (va < eva) {
-		for (n = 0; va < eva && n < FREE_BATCH; va += PAGE_SIZE)
-			if (pmap_extract(pmap, va, &pa[n]))
-				n++;
-		pmap_remove(pmap, sva, va);
-		for (i = 0; i < n; i++)
-			vm_phys_free(pa[i]);
-		sva = va;
+/* Unmap what is mapped of [va, eva), then free the frames. */
+static void
+unback(vaddr_t va, vaddr_t eva)
+{
+	paddr_t pa[BATCH];
+	unsigned n;
+
+	for (; va < eva; va += ptoa(n)) {
+		n = batch(va, eva);
+		vm_phys_free_many(pa, pmap_kremove(va, n, pa));
 	}
 }
 
+/* Put n frames behind the pages from va on: all, or none. */
 static int
-back_page(struct pmap *pmap, vaddr_t va, vm_prot_t prot, int flags)
+back_batch(vaddr_t va, unsigned n, vm_prot_t prot, int flags, paddr_t *pa)
 {
-	paddr_t pa;
+	unsigned i;
 	int error;
 
-	if (vm_fail(VM_FAIL_PAGE) || vm_phys_alloc(VM_PAGE_KMEM, &pa) != 0)
-		return ENOMEM;
-	if ((flags & KM_ZERO) != 0)
-		pmap_zero_page(pa);
-	error = pmap_enter(pmap, va, pa, prot);
+	for (i = 0; i < n; i++)
+		if (vm_fail(VM_FAIL_PAGE))
+			return ENOMEM;
+	error = vm_phys_alloc_many(n, VM_PAGE_KMEM, pa);
 	if (error != 0)
-		vm_phys_free(pa);
+		return error;
+	for (i = 0; i < n && (flags & KM_ZERO) != 0; i++)
+		pmap_zero_page(pa[i]);
+	error = pmap_kenter(va, pa, n, prot);
+	if (error != 0)
+		vm_phys_free_many(pa, n);
 	return error;
 }
 
 /* Put frames behind [sva, eva): all, or none. */
 static int
-back(struct pmap *pmap, vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags,
-    const char *owner)
+back(vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags, const char *owner)
 {
+	paddr_t pa[BATCH], first = 0;
 	struct vm_page *pg;
 	vaddr_t va;
-	paddr_t pa;
+	unsigned n;
 	int error;
 
-	for (va = sva; va < eva; va += PAGE_SIZE) {
-		error = back_page(pmap, va, prot, flags);
+	for (va = sva; va < eva; va += ptoa(n)) {
+		n = batch(va, eva);
+		error = back_batch(va, n, prot, flags, pa);
 		if (error != 0) {
-			unback(pmap, sva, va);
+			unback(sva, va);
 			return error;
 		}
+		if (va == sva)
+			first = pa[0];
 	}
-	pmap_extract(pmap, sva, &pa);
-	pg = vm_phys_page(pa);
+	pg = vm_phys_page(first);
 	pg->pg_npages = (uint32_t)atop(eva - sva);
 	pg->pg_name = owner;
 	return 0;
@@ -193,8 +201,7 @@ try_alloc(struct vm_map *map, const struct vm_map_request *vr, int flags,
 	error = vm_map_alloc(map, vr, &va);
 	if (error != 0)
 		return error;
-	error = back(map->vm_pmap, va, va + vr->vr_size, vr->vr_prot, flags,
-	    vr->vr_owner);
+	error = back(va, va + vr->vr_size, vr->vr_prot, flags, vr->vr_owner);
 	if (error != 0) {
 		if (vm_map_free_begin(map, va, vr->vr_size, &e) == 0)
 			vm_map_free_end(map, e);
@@ -214,7 +221,7 @@ kmem_alloc_request(struct vm_map *map, const struct vm_map_request *vr,
 
 	if (want.vr_prot == VM_PROT_NONE)
 		want.vr_prot = VM_PROT_RW;
-	if (map->vm_pmap == NULL || map->vm_flags != VM_MAP_KERNEL ||
+	if (map->vm_pmap != kernel_pmap || map->vm_flags != VM_MAP_KERNEL ||
 	    (want.vr_prot & VM_PROT_READ) == 0)
 		return EINVAL;
 	pages = atop(want.vr_size);
@@ -299,7 +306,7 @@ kmem_free(struct vm_map *map, vaddr_t addr, vsize_t size)
 	error = vm_map_free_begin(map, addr, round_page(size), &e);
 	if (error != 0)
 		kmem_free_panic(map, addr, size, error);
-	unback(map->vm_pmap, addr, addr + round_page(size));
+	unback(addr, addr + round_page(size));
 	vm_map_free_end(map, e);
 	vm_host_wakeup(&reclaimers);
 }

@@ -22,6 +22,8 @@ vaddr_t	kmem_alloc(struct vm_map *, vsize_t size, int flags);
  * The same with all that can be asked: alignment, window, guards, owner,
  * protection (vr_prot; 0 means VM_PROT_RW, and what cannot be read is EINVAL).
  * => 0 and *addr, EINVAL, or ENOMEM
+ * => the map is kernel_map, or one of addresses taken from it, whose pmap is
+ *    kernel_pmap; any other is EINVAL
  */
 int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
 	    int flags, vaddr_t *addr);
