@@ -24,6 +24,6 @@ plant()
 }
 
 plant rb_link_fixup test_vm_map
-plant vm_phys_free test_kmem_cache
-plant vm_phys_free test_kmalloc
+plant vm_phys_free_many test_kmem_cache
+plant vm_phys_free_many test_kmalloc
 plant pmap_kremove test_kmalloc
