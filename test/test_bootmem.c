@@ -485,7 +485,7 @@ random_place(uint64_t *rnd)
 static void
 release(void)
 {
-	pfn_t npfn = bootmem_npfn(&bm), free_was, i;
+	pfn_t npfn = bootmem_npfn(&bm), free_was, ram, kept, i;
 	void *mem = malloc(vm_phys_size(npfn) + 1);
 
 	must(mem != NULL);
@@ -496,6 +496,8 @@ release(void)
 		must((vm_phys_page(ptoa(i))->pg_owner == VM_PAGE_FREE) ==
 		    page_free(i));
 	must(bootmem_release(&bm) == vm_phys_nfree() - free_was);
+	bootmem_count(&bm, &ram, &kept);
+	must(ram == vm_phys_nfree() + kept);
 	for (i = 0; i < npfn; i++)
 		must((vm_phys_page(ptoa(i))->pg_owner == VM_PAGE_FREE) ==
 		    (is_ram[i] && !not_ram[i] && !is_kept[i]));

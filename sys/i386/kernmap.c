@@ -78,11 +78,30 @@ md_map_init(void)
 		    init_start, init_end, error);
 }
 
+/* Every frame that the firmware called RAM is vm_phys's, or kept. */
+static void
+account(uint32_t ram, uint32_t kept)
+{
+	struct vm_phys_stats ps;
+	uint32_t total = 0;
+
+	vm_phys_stats(&ps);
+	for (unsigned z = 0; z < VM_NZONES; z++)
+		total += ps.ps_total[z];
+	if (total + kept != ram)
+		panic("boot: %u frames of RAM, but %u of vm_phys's and %u "
+		    "kept", (unsigned)ram, (unsigned)total, (unsigned)kept);
+	printf("boot: %u frames of RAM: %u in vm_phys, %u for the image and "
+	    "the page array\n", (unsigned)ram, (unsigned)total,
+	    (unsigned)kept);
+}
+
 void
 md_boot_release(void)
 {
 	vaddr_t start = (vaddr_t)init_start, end = (vaddr_t)init_end;
-	pfn_t loader = memory_release(), init = (pfn_t)atop(end - start);
+	uint32_t ram, kept, loader = memory_release(&ram, &kept);
+	uint32_t init = (uint32_t)atop(end - start);
 	int error;
 
 	pmap_remove(kernel_pmap, start, end);
@@ -94,4 +113,5 @@ md_boot_release(void)
 	printf("boot: %u pages given back: %u of the loader's, %u of the "
 	    "kernel's own for boot\n", (unsigned)(loader + init),
 	    (unsigned)loader, (unsigned)init);
+	account(ram, kept - init);
 }

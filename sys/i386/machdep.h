@@ -24,7 +24,7 @@ extern bool	cpu_has_cpuid;
 
 /* memory.c: gone when boot is over */
 void	bootinfo_init(void);
-uint32_t memory_release(void);	/* the loader's frames: how many */
+uint32_t memory_release(uint32_t *ram, uint32_t *kept);
 
 /* kernmap.c: what it is told at boot, and keeps */
 void	kernmap_cmdline(const char *);

@@ -177,9 +177,13 @@ md_memory_init(void)
 	print_frames();
 }
 
-/* The loader's tables, strings, modules and symbols have served. */
+/*
+ * The loader's tables, strings, modules and symbols have served.
+ * => how many frames they were; *ram there are, *kept of them the kernel's
+ */
 uint32_t
-memory_release(void)
+memory_release(uint32_t *ram, uint32_t *kept)
 {
+	bootmem_count(&bootmem, ram, kept);
 	return bootmem_release(&bootmem);
 }

@@ -436,6 +436,18 @@ bootmem_release(struct bootmem *bm)
 	return sum;
 }
 
+void
+bootmem_count(const struct bootmem *bm, pfn_t *ram, pfn_t *kept)
+{
+	unsigned i;
+
+	*ram = ram_in(bm, 0, PFN_MAX);
+	*kept = 0;
+	for (i = 0; i < bm->bm_nkept; i++)
+		*kept += ram_in(bm, bm->bm_kept[i].br_start,
+		    bm->bm_kept[i].br_end);
+}
+
 bool
 bootmem_free_range(const struct bootmem *bm, unsigned i,
     struct bootmem_range *out)

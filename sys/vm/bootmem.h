@@ -78,6 +78,9 @@ void	bootmem_close(struct bootmem *);
  */
 pfn_t	bootmem_release(struct bootmem *);
 
+/* Frames of RAM, and those of them that are kept. */
+void	bootmem_count(const struct bootmem *, pfn_t *ram, pfn_t *kept);
+
 /*
  * The i-th range of RAM that is not taken, in address order.
  * => false when there is no i-th
