@@ -11,6 +11,8 @@
 #? make soak		10^8 random operations on vm_maps (N, SEED), 64 and 32 bits
 #? make fuzz		libFuzzer, FUZZ_SECONDS for each fuzzer
 #? make coverage	branches of the memory code that the tests reach
+#? make matrix		boot all sizes of memory on all processors (PATTERN)
+#? make bench-phys	vm_phys beside a flat bitmap
 #? make bench-map	the tracker's speed beside Linux's drm_mm (QUICK=1)
 #? make mutate		tests against vm_map with each jump broken (SAMPLE)
 #? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
@@ -166,6 +168,18 @@ endef
 $(foreach m,host64 san64 tsan64 host32,$(eval $(call host_tests,$(m))))
 
 include test/bench/bench.mk
+
+$(B)/bench/bench_phys: $(B)/host64/test/bench/bench_phys.c.o \
+    $(B)/host64/libvm.a
+	@mkdir -p $(@D)
+	$(call say,link) $(CC_host64) -o $@ $^
+
+.PHONY: bench-phys matrix
+bench-phys: $(B)/bench/bench_phys
+	@$<
+matrix: setup
+	@$(MAKE) --no-print-directory B=$(B) elf
+	@test/matrix $(B) $(PATTERN)
 
 # (host64: test/plant.sh links those anew with something broken.)
 tests: $(foreach m,san64 host32,$(TESTS:%=$(B)/$(m)/%)) \

@@ -102,6 +102,29 @@ md_cpu_init(void)
 		printf("cpu: a 486 without cpuid\n");
 }
 
+bool
+md_has_tsc(void)
+{
+	uint32_t r[4];
+
+	if (!cpu_has_cpuid)
+		return false;
+	cpuid(1, r);
+	return (r[3] & CPUID_TSC) != 0;
+}
+
+uint64_t
+md_tsc(void)
+{
+	return rdtsc();
+}
+
+void
+md_tlb_flush(vaddr_t va)
+{
+	invlpg(va);
+}
+
 uintptr_t
 md_intr_disable(void)
 {

@@ -42,6 +42,7 @@ bool	ddb_number(const char *s, uint64_t max, uint64_t *);
 void	ddb_set_dot(vaddr_t);			/* what "." stands for */
 vaddr_t	ddb_dot(void);
 
+void	ddb_bench(const struct ddb_args *);	/* ddb_bench.c */
 void	ddb_x(const struct ddb_args *);		/* ddb_x.c */
 void	ddb_show_map(const struct ddb_args *);	/* ddb_map.c */
 void	ddb_explain(const struct ddb_args *);

@@ -16,6 +16,8 @@ static void	cmd_test(const struct ddb_args *);
 static void	cmd_trace(const struct ddb_args *);
 
 static const struct ddb_command commands[] = {
+	{ "bench", "", "what kmem_alloc and kmem_free cost, by layer",
+	    0, 0, ddb_bench, true },
 	{ "churn", "N [SEED]", "N random allocations and frees; 0: free all",
 	    1, 2, cmd_churn, true },
 	{ "continue", "", "go on where the kernel stopped",

@@ -36,6 +36,11 @@ bool	md_in_intr(void);
 unsigned long md_ticks(void);	/* 100 a second */
 void	md_idle(void);		/* wait for an interrupt */
 
+/* To measure by: a counter, where there is one; one page out of the TLB. */
+bool	md_has_tsc(void);
+uint64_t md_tsc(void);
+void	md_tlb_flush(vaddr_t);
+
 void	md_magic(void);		/* Bochs magic breakpoint: xchg bx,bx */
 void	md_breakpoint(void);	/* int3: into the debugger */
 void	md_reboot(void) __dead2;

@@ -12,6 +12,7 @@
 
 #define CR0_WP		0x00010000u	/* read-only holds for us too */
 #define CR4_PGE		0x00000080u	/* global pages are */
+#define CPUID_TSC	0x00000010u	/* leaf 1, edx: there is rdtsc */
 #define CPUID_PGE	0x00002000u	/* leaf 1, edx: there is that bit */
 #define EFLAGS_IF	0x00000200u	/* interrupts are on */
 #define EFLAGS_NT	0x00004000u	/* iret goes back to another task */
@@ -125,6 +126,15 @@ cpuid(uint32_t leaf, uint32_t r[4])
 	__asm__ volatile("cpuid"
 	    : "=a" (r[0]), "=b" (r[1]), "=c" (r[2]), "=d" (r[3])
 	    : "a" (leaf), "c" (0));
+}
+
+static inline uint64_t
+rdtsc(void)
+{
+	uint64_t t;
+
+	__asm__ volatile("rdtsc" : "=A" (t) : : "memory");
+	return t;
 }
 
 static inline void
