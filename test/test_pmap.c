@@ -234,8 +234,10 @@ check_kernel_part(const struct model *m)
 	const pte_t *pd = sim_table(m->m_pm->pm_pd);
 	const pte_t *first = sim_table(kernel_pd);
 
-	for (unsigned i = PDE_KERNEL; i < PDE_RECURSIVE; i++)
-		must(!((pd[i] ^ first[i]) & (PG_FRAME | PG_V | PG_U | PG_RW)));
+	for (unsigned i = PDE_KERNEL; i < PDE_RECURSIVE; i++) {
+		must(!((pd[i] ^ first[i]) & (PG_FRAME | PG_V | PG_RW)));
+		must(!(pd[i] & (PG_U | PG_G)));
+	}
 	must((pd[PDE_RECURSIVE] & PG_FRAME) == m->m_pm->pm_pd);
 	must(!(pd[PDE_RECURSIVE] & PG_U));
 }
@@ -744,7 +746,7 @@ kenter_twice(void)
 static void
 kenter_too_many(void)
 {
-	pmap_kenter(KVA, data, ~0u, VM_PROT_RW);
+	pmap_kenter(KVA, data, 1u << 20, VM_PROT_RW);	/* 0 bytes in 32 bits */
 }
 
 static void
@@ -805,7 +807,7 @@ static const struct mistake {
 	const char	*m_word;
 } mistakes[] = {
 	{ kenter_twice, "is mapped there" },
-	{ kenter_too_many, "no such range" },
+	{ kenter_too_many, "1048576 pages" },
 	{ kremove_user, "no such range" },
 	{ enter_user, "no such range" },
 	{ enter_page_0, "no such range" },
