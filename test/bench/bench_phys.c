@@ -8,9 +8,9 @@
  * where a frame chosen at random costs a miss or two in a page array of
  * 24 MB besides.
  *
- * Each side keeps a list of the frames that it has out, so that none needs to
- * look for one to give back: what is timed is a free, an allocation, and the
- * same two steps in a list of 4 MB for all.  phys-locked is the yardstick made
+ * Each side has the same shuffled list of frames that are out, and gives back
+ * the next one of it: no side has to look for one, and no side's list costs
+ * more than another's.  phys-locked is the yardstick made
  * like vm_phys, with its mutex and a struct vm_page a frame that has an owner
  * and is looked at before it is freed: what is left is the difference that
  * the search makes.
@@ -171,11 +171,18 @@ static struct bitmap index_bm;
 static pfn_t
 index_alloc(pfn_t n)
 {
-	pfn_t pfn = bitmap_next_set(&index_bm, 1u << (24 - PAGE_SHIFT));
+	pfn_t pfn;
 
+	if (n > 1) {
+		pfn = bitmap_find_run(&index_bm, n, 1, 0, NFRAMES);
+		if (pfn != NFRAMES)
+			bitmap_clear_range(&index_bm, pfn, pfn + n);
+		return pfn;
+	}
+	pfn = bitmap_next_set(&index_bm, 1u << (24 - PAGE_SHIFT));
 	if (pfn == NFRAMES)
 		pfn = bitmap_next_set(&index_bm, 0);
-	if (n == 1 && pfn != NFRAMES)
+	if (pfn != NFRAMES)
 		bitmap_clear(&index_bm, pfn);
 	return pfn;
 }
@@ -253,18 +260,19 @@ take_all(void)
  * the fill level stays.
  */
 static pfn_t out[NFRAMES];		/* in use, in no order */
+static pfn_t out_next;			/* the next one to give back */
 
 static double
-steps(const struct side *s, pfn_t nout, unsigned count, uint64_t seed)
+steps(const struct side *s, pfn_t nout, unsigned count)
 {
 	double t0 = now();
 	unsigned i;
-	pfn_t *p;
 
 	for (i = 0; i < count; i++) {
-		p = &out[k_random(&seed) % nout];
-		s->s_free(*p, 1);
-		*p = s->s_alloc(1);
+		s->s_free(out[out_next], 1);
+		out[out_next] = s->s_alloc(1);
+		if (++out_next == nout)
+			out_next = 0;
 	}
 	return (now() - t0) / count;
 }
@@ -292,9 +300,10 @@ frames_side(const struct side *s, pfn_t nfree, unsigned count)
 	}
 	for (; nfree > 0; nfree--)
 		s->s_free(out[--nout], 1);
-	steps(s, nout, count, 1);
+	out_next = 0;
+	steps(s, nout, count);
 	for (r = 0; r < ROUNDS; r++)
-		t[r] = steps(s, nout, count, 2 + r);
+		t[r] = steps(s, nout, count);
 	if (vm_phys_check() != NULL)
 		abort();
 	return median(t, ROUNDS);
@@ -303,7 +312,7 @@ frames_side(const struct side *s, pfn_t nfree, unsigned count)
 static void
 frames(const char *level, pfn_t nfree)
 {
-	static const unsigned counts[NSIDES] = { 200000, 10000, 200000, 10000 };
+	static const unsigned counts[NSIDES] = { 100000, 10000, 100000, 10000 };
 	double t[NSIDES];
 	char name[64];
 	unsigned i;
@@ -338,7 +347,8 @@ fragment(unsigned percent)
 		for (; n > 0; n--, pfn++)
 			if (ours_used(pfn)) {
 				ours_free(pfn, 1);
-				flat_free(pfn, 1);
+				locked_free(pfn, 1);
+				index_free(pfn, 1);
 				left--;
 			}
 	}
@@ -370,20 +380,27 @@ runs(unsigned percent)
 {
 	static const pfn_t lengths[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256,
 	    512, 1024 };
-	double t[NSIDES][ROUNDS];
+	double t[NSIDES][ROUNDS], m[NSIDES];
 	unsigned i, r, side, got[NSIDES];
 	char name[64];
 
 	fragment(percent);
 	for (i = 0; i < nitems(lengths); i++) {
-		for (side = 0; side < 2; side++)
+		for (side = 0; side < NSIDES; side++)
 			for (r = 0; r < ROUNDS; r++)
 				t[side][r] = batch(&sides[side], lengths[i],
 				    &got[side]);
 		snprintf(name, sizeof(name), "phys-run-%u-free%u",
 		    (unsigned)lengths[i], percent);
-		line(name, median(t[OURS], ROUNDS), median(t[PEER], ROUNDS),
-		    "ns/pair");
+		for (side = 0; side < NSIDES; side++)
+			m[side] = median(t[side], ROUNDS);
+		line(name, m[OURS], m[PEER], "ns/pair");
+		snprintf(name, sizeof(name), "phys-run-locked-%u-free%u",
+		    (unsigned)lengths[i], percent);
+		line(name, m[OURS], m[LOCKED], "ns/pair");
+		snprintf(name, sizeof(name), "phys-run-index-%u-free%u",
+		    (unsigned)lengths[i], percent);
+		line(name, m[INDEX], m[PEER], "ns/pair");
 		snprintf(name, sizeof(name), "phys-run-%u-free%u-success",
 		    (unsigned)lengths[i], percent);
 		if (got[PEER] == 0)
