@@ -733,6 +733,49 @@ START_TEST(kernel_table_is_everywhere)
 }
 END_TEST
 
+/* No frame is left: nothing is changed, nothing is lost. */
+START_TEST(out_of_frames)
+{
+	paddr_t pa = 0, last = 0;
+	pte_t *link;
+	struct pmap *pm = pmap_create();
+
+	while (vm_phys_alloc(VM_PAGE_USER, &pa) == 0) {
+		link = host_phys(pa);
+		*link = (pte_t)last;
+		last = pa;
+	}
+	must(pmap_create() == NULL);
+	must(pmap_enter(pm, UVA, data[0], VM_PROT_RW) == ENOMEM);
+	must(pmap_enter(kernel_pmap, KVA, data[0], VM_PROT_RW) == ENOMEM);
+	must(pmap_kenter(KVA, data, 2, VM_PROT_RW) == ENOMEM);
+	must(pmap_live_pte(KVA) == 0 && sim_stale() == NULL);
+	for (; last != 0; last = pa) {
+		pa = *(pte_t *)host_phys(last);
+		vm_phys_free(last);
+	}
+	must(pmap_kenter(KVA, data, 2, VM_PROT_RW) == 0);
+	must((pmap_live_pte(KVA + PAGE_SIZE) & PG_FRAME) == data[1]);
+	must(pmap_global_pages());
+	pmap_destroy(pm);
+}
+END_TEST
+
+/* The double fault's task comes with the kernel's directory. */
+START_TEST(reload)
+{
+	struct pmap *pm = pmap_create();
+	paddr_t pa;
+
+	must(pmap_enter(pm, UVA, data[0], VM_PROT_RW) == 0);
+	pmap_activate(pm);
+	lcr3(kernel_pd);
+	must(!sim_access(UVA, false, false, &pa));
+	pmap_reload();
+	must(sim_access(UVA, false, false, &pa) && pa == data[0]);
+}
+END_TEST
+
 /*
  * Mistakes: each panics, with its word.
  */
@@ -767,6 +810,24 @@ static void
 enter_page_0(void)
 {
 	pmap_enter(pmap_create(), 0, data[0], VM_PROT_RW);
+}
+
+static void
+remove_unaligned(void)
+{
+	pmap_remove(kernel_pmap, KVA + 1, KVA + PAGE_SIZE);
+}
+
+static void
+zero_unaligned(void)
+{
+	pmap_zero_page(data[0] + 1);
+}
+
+static void
+copy_unaligned(void)
+{
+	pmap_copy_page(data[0], data[1] + 1);
 }
 
 static void
@@ -811,6 +872,9 @@ static const struct mistake {
 	{ kremove_user, "no such range" },
 	{ enter_user, "no such range" },
 	{ enter_page_0, "no such range" },
+	{ remove_unaligned, "no such range" },
+	{ zero_unaligned, "page_aligned" },
+	{ copy_unaligned, "page_aligned" },
 	{ enter_unaligned, "bad frame" },
 	{ enter_unreadable, "bad frame" },
 	{ remove_backwards, "no such range" },
@@ -847,6 +911,8 @@ main(void)
 	tcase_add_test(tc, flushed_user);
 	tcase_add_test(tc, window_forgets_table);
 	tcase_add_test(tc, kernel_table_is_everywhere);
+	tcase_add_test(tc, out_of_frames);
+	tcase_add_test(tc, reload);
 	tcase_add_loop_test(tc, lost_flush_is_seen, 0, 5);
 	tcase_add_loop_test(tc, mistakes_are_seen, 0, nitems(mistakes));
 	suite_add_tcase(s, big);
