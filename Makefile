@@ -183,6 +183,7 @@ matrix: setup
 
 # (host64: test/plant.sh links those anew with something broken.)
 tests: $(foreach m,san64 host32,$(TESTS:%=$(B)/$(m)/%)) \
+	$(patsubst %,$(B)/tsan64/%,$(filter %_threads,$(TESTS))) \
 	$(TESTS:%=$(B)/host64/test/%.c.o) $(B)/host64/test.a
 
 #
