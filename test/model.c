@@ -86,6 +86,7 @@ struct best {
 	unsigned	b_class;	/* the smallest so far, */
 	vsize_t		b_limit;	/* what is below is of a smaller */
 	vaddr_t		b_class_at;
+	struct oracle_large b_large;
 };
 
 static void
@@ -95,6 +96,8 @@ best_begin(const struct vm_map_request *r, struct best *b)
 	    r->vr_size / PAGE_SIZE;
 	unsigned k = oracle_class_up(need);
 
+	memset(&b->b_large, 0, sizeof(b->b_large));
+	b->b_large.ol_need = need;
 	b->b_smallest = 0;
 	b->b_wanted = k < NCLASSES ? oracle_class_pages(k) : ~(vsize_t)0;
 	b->b_class = NCLASSES;
@@ -120,10 +123,15 @@ best_hole(struct best *b, const struct mhole *h)
 }
 
 static vaddr_t
-best_end(const struct best *b)
+best_end(const struct best *b, const struct vm_map_request *r)
 {
+	vaddr_t at;
+
 	if (b->b_smallest <= 32)
 		return b->b_smallest_at;
+	if (b->b_large.ol_need > 32)
+		return oracle_large_best(&b->b_large, &at) ?
+		    at + r->vr_guard_lo * PAGE_SIZE : b->b_first_at;
 	return b->b_class < NCLASSES ? b->b_class_at : b->b_first_at;
 }
 
@@ -143,7 +151,12 @@ model_find(const struct model *m, const struct vm_map_request *r,
 	for (i = model_above(m, min); i <= m->m_n; i++) {
 		if (i > 0 && m->m_region[i - 1].mr_end >= max)
 			break;
-		if (!hole_before(m, i, min, max, &h) || !hole_fits(r, &h))
+		if (!hole_before(m, i, min, max, &h))
+			continue;
+		if (b.b_large.ol_need > 32)
+			oracle_large_show(&b.b_large,
+			    (h.h_end - h.h_start) / PAGE_SIZE, h.h_start);
+		if (!hole_fits(r, &h))
 			continue;
 		if (r->vr_policy == VM_FIT_BEST)
 			best_hole(&b, &h);
@@ -155,7 +168,7 @@ model_find(const struct model *m, const struct vm_map_request *r,
 	}
 	if (!any)
 		return ENOMEM;
-	*addr = r->vr_policy == VM_FIT_BEST ? best_end(&b) : found;
+	*addr = r->vr_policy == VM_FIT_BEST ? best_end(&b, r) : found;
 	return 0;
 }
 

@@ -188,6 +188,37 @@ senseless(const struct vm_map_request *r)
 	    r->vr_policy != VM_FIT_TOPDOWN;
 }
 
+void
+oracle_large_show(struct oracle_large *l, unsigned long npages, vaddr_t at)
+{
+	unsigned k = oracle_class_of(npages);
+
+	if (++l->ol_seen[k] > ORACLE_LARGE_TRIES || npages < l->ol_need)
+		return;
+	if (l->ol_len[k] == 0 || npages < l->ol_len[k]) {
+		l->ol_len[k] = npages;
+		l->ol_at[k] = at;
+	}
+}
+
+/* The request's own class, then the next one that has a hole. */
+bool
+oracle_large_best(const struct oracle_large *l, vaddr_t *at)
+{
+	unsigned k = oracle_class_of(l->ol_need), n;
+
+	for (n = 0; k < 64 && n < 2; k++) {
+		if (l->ol_seen[k] == 0)
+			continue;
+		n++;
+		if (l->ol_len[k] != 0) {
+			*at = l->ol_at[k];
+			return true;
+		}
+	}
+	return false;
+}
+
 /* All that the policies ask about the holes that fit. */
 struct survey {
 	bool		s_any;
@@ -222,14 +253,24 @@ survey(const struct oracle *o, const struct vm_map_request *r, size_t first,
 }
 
 /* Promises 2 and 3. */
-static const struct hole *
-best(const struct survey *s)
+static vaddr_t
+best(const struct oracle *o, const struct vm_map_request *r, size_t first,
+    size_t end, const struct survey *s)
 {
+	const struct vm_map_request page = { .vr_size = PAGE_SIZE };
+	struct oracle_large large = { .ol_need = need_pages(r) };
+	struct hole h;
+	vaddr_t at;
+
 	if (s->s_smallest.h_len <= 32)
-		return &s->s_smallest;
-	if (s->s_class < NCLASSES)
-		return &s->s_in_class;
-	return &s->s_first;
+		return s->s_smallest.h_low;
+	if (large.ol_need <= 32)
+		return s->s_in_class.h_low;
+	while (hole_next(o, &page, &first, end, &h))
+		oracle_large_show(&large, h.h_len, h.h_low);
+	if (oracle_large_best(&large, &at))
+		return at + r->vr_guard_lo * PAGE_SIZE;
+	return s->s_first.h_low;
 }
 
 unsigned
@@ -258,7 +299,8 @@ oracle_find(const struct oracle *o, const struct vm_map_request *r,
 		f->of_addr = s.s_last.h_high;
 	} else {
 		f->of_exact = r->vr_align <= PAGE_SIZE;
-		f->of_addr = best(&s)->h_low;
+		f->of_addr = f->of_exact ? best(o, r, first, end, &s) :
+		    s.s_smallest.h_low;
 	}
 	return also | RES(0);
 }

@@ -51,6 +51,24 @@ unsigned oracle_class_of(unsigned long npages);
 unsigned oracle_class_up(unsigned long npages);
 
 /*
+ * Promise 3 for requests of more than 32 pages.  Of the holes of each class,
+ * shown in order of address whether they fit or not, the first
+ * ORACLE_LARGE_TRIES count.
+ */
+#define ORACLE_LARGE_TRIES	16
+
+struct oracle_large {
+	unsigned long	ol_need;	/* pages */
+	unsigned	ol_seen[64];	/* by class */
+	unsigned long	ol_len[64];	/* the tightest that fits, 0: none */
+	vaddr_t		ol_at[64];
+};
+
+void	oracle_large_show(struct oracle_large *, unsigned long npages,
+	    vaddr_t at);
+bool	oracle_large_best(const struct oracle_large *, vaddr_t *at);
+
+/*
  * What a request for space must lead to.  When there is success in the set,
  * of_exact says that of_addr is the one right answer; otherwise the promise
  * is only that the answer is some fit (oracle_fits), the lowest in its hole.

@@ -235,17 +235,39 @@ START_TEST(promise_2_every_window)
 }
 END_TEST
 
-/* Rounded up to the next class, its lowest hole. */
+/* The tightest of the request's class, or of the next; small ones lowest. */
 START_TEST(promise_3_next_class)
 {
 	vaddr_t *h = lo.lo_hole;
 
 	EXPECT_LAYOUT(&lo, MAP_ROUND, 40, 90, 47, 63, 48, 64, 33);
-	layout_expect(&lo, 40, h[3]);	/* 48…63: the lowest is 63 */
-	layout_expect(&lo, 48, h[4]);	/* exactly a class's begin */
-	layout_expect(&lo, 33, h[0]);	/* 33…47: 40 comes first */
-	layout_expect(&lo, 20, h[3] + KB4(40));	/* 23 left: promise 2 */
-	layout_expect(&lo, 20, h[2]);	/* none below 33: class 33…47 */
+	layout_expect(&lo, 45, h[2]);	/* 33…47 has one of 47 */
+	layout_expect(&lo, 44, h[4]);	/* and now none: 48…63, the 48 */
+	layout_expect(&lo, 33, h[6]);	/* exact */
+	layout_expect(&lo, 20, h[0]);	/* none to 32: lowest of 33…47 */
+	layout_expect(&lo, 64, h[5]);
+	layout_fini(&lo);
+}
+END_TEST
+
+/* Only the first sixteen of a class are looked at. */
+START_TEST(promise_3_first_sixteen)
+{
+	unsigned npages[18], i;
+	vaddr_t *h = lo.lo_hole;
+
+	for (i = 0; i < 18; i++)
+		npages[i] = i == 15 ? 42 : i == 16 ? 41 : i == 17 ? 50 : 44;
+	layout_init(&lo, __func__, MAP_ROUND, npages, 18);
+	layout_expect(&lo, 41, h[15]);	/* 41 is the seventeenth */
+	layout_expect(&lo, 41, h[16]);	/* now it is the sixteenth */
+	layout_fini(&lo);
+
+	for (i = 0; i < 18; i++)
+		npages[i] = i == 17 ? 50 : i == 16 ? 45 : 40;
+	layout_init(&lo, __func__, MAP_ROUND, npages, 18);
+	layout_expect(&lo, 45, h[17]);	/* none of sixteen: the next class */
+	layout_expect(&lo, 45, h[16]);	/* and then the lowest that fits */
 	layout_fini(&lo);
 }
 END_TEST
@@ -257,8 +279,8 @@ START_TEST(promise_3_first_that_fits)
 
 	EXPECT_LAYOUT(&lo, MAP_ROUND, 36, 45, 46, 43);
 	layout_expect(&lo, 44, h[1]);
-	layout_expect(&lo, 37, h[2]);
 	layout_expect(&lo, 37, h[3]);
+	layout_expect(&lo, 37, h[2]);
 	layout_fini(&lo);
 }
 END_TEST
@@ -269,10 +291,11 @@ START_TEST(promise_3_octaves)
 	vaddr_t *h = lo.lo_hole;
 	bool wide = VM_MAP_PAGE_BITS > 20;
 
-	EXPECT_LAYOUT(&lo, MAP_ROUND, 200, 130, 250, 700, 400, 260);
-	layout_expect(&lo, 100, wide ? h[0] : h[1]);
-	layout_expect(&lo, 150, wide ? h[4] : h[0]);
-	layout_expect(&lo, 193, h[5]);
+	EXPECT_LAYOUT(&lo, MAP_ROUND, 200, 150, 250, 700, 400, 260);
+	layout_expect(&lo, 20, wide ? h[0] : h[1]);
+	layout_expect(&lo, 100, wide ? h[1] : h[1] + KB4(20));
+	layout_expect(&lo, 151, wide ? h[0] + KB4(20) : h[0]);
+	layout_expect(&lo, 193, h[2]);
 	layout_fini(&lo);
 }
 END_TEST
@@ -284,8 +307,9 @@ START_TEST(promise_3_windows_cut_holes)
 	vaddr_t *h = lo.lo_hole;
 
 	EXPECT_LAYOUT(&lo, MAP_MID, 100, 70, 90, 100);
-	r.vr_min = h[0] + KB4(60);	/* 40 left, which 34 is rounded past */
-	r.vr_max = h[3] + KB4(50);	/* 50 of 100: the class wanted */
+	r.vr_min = h[0] + KB4(60);	/* 40 left: the class of 34 */
+	r.vr_max = h[3] + KB4(50);	/* 50 of 100: the next class */
+	must(ask(&lo.lo_twin, &r, 0) == h[0] + KB4(60));
 	must(ask(&lo.lo_twin, &r, 0) == h[3]);
 	must(ask(&lo.lo_twin, &r, 0) == h[1]);
 	layout_fini(&lo);
@@ -489,6 +513,7 @@ add(TCase *tc)
 	tcase_add_test(tc, promise_2_windows_cut_holes);
 	tcase_add_test(tc, promise_2_every_window);
 	tcase_add_test(tc, promise_3_next_class);
+	tcase_add_test(tc, promise_3_first_sixteen);
 	tcase_add_test(tc, promise_3_first_that_fits);
 	tcase_add_test(tc, promise_3_octaves);
 	tcase_add_test(tc, promise_3_windows_cut_holes);

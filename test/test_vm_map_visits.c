@@ -192,20 +192,25 @@ enum kind { SMALL, LARGER, IN_ORDER, ALIGNED, NKINDS };
  *
  *	SMALL	  best fit of up to 32 pages: the mask at the root, one walk;
  *		  in a window to its two edges, to the hole's edge, and down
- *	LARGER	  best fit above: if no class is large enough, a walk in
- *		  order that looks at a child's max_gap beside it
- *	IN_ORDER  the same for first fit and top-down
+ *	LARGER	  best fit above: in two classes to the edge, down, and then
+ *		  from hole to hole, up and down, LARGE_TRIES times; and if
+ *		  there is none in them, as IN_ORDER
+ *	IN_ORDER  first fit and top-down: to the edge and down, looking at a
+ *		  child's max_gap beside it
  *	ALIGNED	  the tight tries, and the one that surely fits
  *
- * So without a window and an alignment 4 log2(n + 2) is the most, and 2 for
- * small ones; a window costs up to four times as much.
+ * So without a window and an alignment a small request reads at most
+ * 2 log2(n + 2) nodes, and 4 log2(n + 2) in order; a window costs up to four
+ * times as much; and a large request a constant factor more.
  */
+#define LARGE_WALKS	(2 * (2 + 2 * LARGE_TRIES))
+
 static const struct {
 	const char	*k_name;
 	unsigned	 k_walks[2];
 } kinds[NKINDS] = {
 	{ "best fit, small", { 1, 4 } },
-	{ "best fit, large", { 2, 4 } },
+	{ "best fit, large", { LARGE_WALKS + 2, LARGE_WALKS + 4 } },
 	{ "in order", { 2, 4 } },
 	{ "best fit, aligned", { 1 + TIGHT_TRIES, 4 + 2 * TIGHT_TRIES } },
 };
