@@ -309,7 +309,7 @@ exactly_locked(struct vm_map *map, vaddr_t addr, vsize_t size,
 {
 	struct vm_map_entry *e = space_above(map, addr);
 
-	if (e == NULL || addr < e->vme_start || addr < map->vm_min ||
+	if (e == NULL || addr < e->vme_start ||
 	    (e->vme_flags & VME_DYING) != 0)
 		return EFAULT;
 	if (vme_usable_start(e) != addr || vme_usable_end(e) - addr != size)

@@ -274,7 +274,8 @@ look_remove(const struct vm_map_entry *e, vaddr_t start, vaddr_t end,
 	for (; e != NULL && e->vme_start < end; e = vme_next(e)) {
 		if (e->vme_wired != 0 || e->vme_flags != 0)
 			return EBUSY;
-		*splits = *splits || (e->vme_start < start && e->vme_end > end);
+		if (e->vme_start < start && e->vme_end > end)
+			*splits = true;
 	}
 	return 0;
 }
