@@ -221,7 +221,7 @@ run(char **names)
 static void
 options(int argc, char **argv)
 {
-	const char *path = "bench_map.out";
+	const char *path = NULL;
 	int c;
 
 	while ((c = getopt(argc, argv, "qo:s:")) != -1)

@@ -229,6 +229,7 @@ double	bench_median(double *, size_t n);
 
 /*
  * One figure a line for scripts; kept back and printed after the tables.
+ * => path NULL: nobody wants the file
  * => peer 0: there is none
  */
 void	bench_figures_to(const char *path);

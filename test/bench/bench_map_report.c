@@ -15,6 +15,7 @@
 #include "host.h"
 
 static const char *figures;
+static char unnamed[] = "/tmp/bench_map.XXXXXX";
 
 static int
 by_value(const void *a, const void *b)
@@ -44,7 +45,16 @@ figures_open(const char *mode)
 void
 bench_figures_to(const char *path)
 {
+	int fd;
+
 	figures = path;
+	if (path == NULL) {
+		fd = mkstemp(unnamed);
+		if (fd == -1)
+			bench_die("%s cannot be made", unnamed);
+		close(fd);
+		figures = unnamed;
+	}
 	fclose(figures_open("w"));
 }
 
@@ -74,6 +84,8 @@ bench_figures_print(void)
 	while ((c = getc(f)) != EOF)
 		putchar(c);
 	fclose(f);
+	if (figures == unnamed)
+		unlink(unnamed);
 }
 
 void

@@ -71,7 +71,7 @@ visits(const struct workload *w, size_t n)
 int
 main(int argc, char **argv)
 {
-	const char *path = "bench_map_visits.out";
+	const char *path = NULL;
 	size_t max_n = 1000000;
 	int c;
 
