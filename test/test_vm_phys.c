@@ -260,8 +260,8 @@ START_TEST(four_gigabytes)
 	paddr_t pa;
 	pfn_t i;
 
-	ck_assert_uint_eq(vm_phys_size(PFN_MAX), roundup2(135300u, 8u) +
-	    PFN_MAX * sizeof(struct vm_page));
+	ck_assert_uint_eq(vm_phys_size(PFN_MAX),
+	    roundup2(135300u + PFN_MAX, 8u) + PFN_MAX * sizeof(struct vm_page));
 	make(PFN_MAX);
 	vm_phys_add(0, PFN_MAX);
 	for (i = 0; i < PFN_MAX; i++)

@@ -12,6 +12,14 @@
  *			frame of a zone in at most four bit-scans.
  *	struct vm_page	one a frame: owner, references, and two words for
  *			whoever has it.
+ *	a state		a byte a frame: that it is out alone, to which owner,
+ *			and that nobody has looked at its vm_page yet.
+ *
+ * Most frames are taken and given back with nobody ever asking for their
+ * vm_page.  Those are plain: what their vm_page would say stands in the state,
+ * and it is written when it is first asked for (vm_phys_page).  A million
+ * bytes stay in a cache that a million structures do not fit in: of the two
+ * misses that a random free and the next allocation had, none is left.
  *
  * A frame's life: RESERVED (absent, the firmware's, the image's) until it is
  * handed over by vm_phys_add; FREE; another owner's, from an alloc until its
@@ -28,8 +36,9 @@
  * 3. Invariants (vm_phys_check)
  *
  *  P1	A frame's bit is set exactly when its owner is VM_PAGE_FREE.
- *  P2	A frame that is free or reserved is blank but for its owner; any other
- *	has at least one reference.
+ *  P2	The vm_page of a frame that is free or reserved is blank but for its
+ *	owner; any other's has at least one reference.  That of a plain one is
+ *	still as it was when the frame was free.
  *  P3	The counters by owner are exact; they add up to npfn.
  *  P4	The counters by zone are exact: free ones, and those ever added, which
  *	are the ones that are not reserved.  What was taken and not given is
@@ -67,7 +76,12 @@
 #include <vm/vm_host.h>
 #include <vm/vm_phys.h>
 
-#define PAGES_ALIGN	8u	/* of the page array, behind the bitmap */
+#define PAGES_ALIGN	8u	/* of the page array, behind the states */
+
+/* A frame's state: 0, or STATE_PLAIN with its owner. */
+#define STATE_PLAIN	0x80u
+#define STATE_SEEN	0x40u	/* for a moment, by condemn_locked */
+#define STATE_OWNER	0x3Fu
 
 static const struct {
 	pfn_t	z_start, z_end;
@@ -89,6 +103,7 @@ static const char *const owner_names[VM_PAGE_NOWNERS] = {
 
 static struct vm_mtx phys_mtx;
 static struct bitmap phys_free;		/* what follows: under phys_mtx */
+static uint8_t *phys_state;		/* (a) vm_phys_page looks without */
 static struct vm_page *phys_pages;
 static pfn_t phys_npfn;			/* constant after vm_phys_init */
 static struct vm_phys_stats phys_stats;
@@ -108,23 +123,60 @@ owner_allocated(unsigned owner)
 	return owner > VM_PAGE_FREE && owner < VM_PAGE_NOWNERS;
 }
 
+static unsigned
+state_of(pfn_t pfn)
+{
+	return __atomic_load_n(&phys_state[pfn], __ATOMIC_RELAXED);
+}
+
+static void
+state_set_locked(pfn_t pfn, unsigned state)
+{
+	__atomic_store_n(&phys_state[pfn], (uint8_t)state, __ATOMIC_RELAXED);
+}
+
+static unsigned
+owner_locked(pfn_t pfn)
+{
+	unsigned state = state_of(pfn);
+
+	return state != 0 ? state & STATE_OWNER : phys_pages[pfn].pg_owner;
+}
+
+/* The vm_page of an allocated frame; a plain one is so no more. */
+static struct vm_page *
+page_locked(pfn_t pfn)
+{
+	struct vm_page *pg = &phys_pages[pfn];
+
+	if (state_of(pfn) != 0) {
+		pg->pg_owner = (uint8_t)owner_locked(pfn);
+		pg->pg_refs = 1;
+		pg->pg_npages = 1;
+		state_set_locked(pfn, 0);
+	}
+	return pg;
+}
+
 size_t
 vm_phys_size(pfn_t npfn)
 {
-	return roundup2(bitmap_size(npfn), PAGES_ALIGN) +
+	return roundup2(bitmap_size(npfn) + npfn, PAGES_ALIGN) +
 	    npfn * sizeof(struct vm_page);
 }
 
 void
 vm_phys_init(void *mem, pfn_t npfn)
 {
-	size_t map = roundup2(bitmap_size(npfn), PAGES_ALIGN);
+	size_t front = roundup2(bitmap_size(npfn) + npfn, PAGES_ALIGN);
 
 	if (npfn > PFN_MAX || (uintptr_t)mem % PAGES_ALIGN != 0)
 		vm_host_panic("vm_phys_init: mem %p, npfn %u", mem, npfn);
 	vm_mtx_init(&phys_mtx, "vm_phys");
 	bitmap_init(&phys_free, mem, npfn);
-	phys_pages = (struct vm_page *)(void *)((char *)mem + map);
+	phys_state = (uint8_t *)mem + bitmap_size(npfn);
+	memset(phys_state, 0, npfn);
+	phys_pages = (struct vm_page *)(void *)((char *)mem + front);
 	memset(phys_pages, 0, npfn * sizeof(struct vm_page));
 	memset(&phys_stats, 0, sizeof(phys_stats));
 	phys_watcher = NULL;
@@ -167,36 +219,36 @@ vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
 }
 
 /*
- * One frame goes out, or comes back: its vm_page and the counters.  The
+ * One frame goes out plain, or comes back: its vm_page and the counters.  The
  * bitmap is the caller's, who may have many bits to change at once.
  */
 static void
 page_take_locked(pfn_t pfn, enum vm_page_owner owner)
 {
 	struct vm_phys_stats *ps = &phys_stats;
-	struct vm_page *pg = &phys_pages[pfn];
 	enum vm_zone z = zone_of(pfn);
 
 	ps->ps_free[z]--;
 	ps->ps_taken[z]++;
 	ps->ps_owner[VM_PAGE_FREE]--;
 	ps->ps_owner[owner]++;
-	pg->pg_owner = (uint8_t)owner;
-	pg->pg_refs = 1;
+	state_set_locked(pfn, STATE_PLAIN | owner);
 }
 
 static void
 page_give_locked(pfn_t pfn)
 {
 	struct vm_phys_stats *ps = &phys_stats;
-	struct vm_page *pg = &phys_pages[pfn];
 	enum vm_zone z = zone_of(pfn);
 
 	ps->ps_free[z]++;
 	ps->ps_given[z]++;
-	ps->ps_owner[pg->pg_owner]--;
+	ps->ps_owner[owner_locked(pfn)]--;
 	ps->ps_owner[VM_PAGE_FREE]++;
-	*pg = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
+	if (state_of(pfn) == 0)
+		phys_pages[pfn] = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
+	else
+		state_set_locked(pfn, 0);
 }
 
 /* A reserved frame is a free one from now on. */
@@ -224,10 +276,10 @@ vm_phys_add(pfn_t start, pfn_t end)
 	vm_mtx_enter(&phys_mtx);
 	hi = end < phys_npfn ? end : phys_npfn;
 	for (pfn = start; pfn < hi; pfn++)
-		if (phys_pages[pfn].pg_owner != VM_PAGE_RESERVED)
+		if (owner_locked(pfn) != VM_PAGE_RESERVED)
 			break;
 	if (pfn < hi) {
-		owner = phys_pages[pfn].pg_owner;
+		owner = owner_locked(pfn);
 		vm_mtx_exit(&phys_mtx);
 		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x: "
 		    "pfn 0x%x was added before (%s)", start, end, pfn,
@@ -259,7 +311,6 @@ take_one_locked(pfn_t pfn, enum vm_page_owner owner)
 {
 	bitmap_clear(&phys_free, pfn);
 	page_take_locked(pfn, owner);
-	phys_pages[pfn].pg_npages = 1;
 }
 
 /* An allocation that finds nothing.  => drops the lock */
@@ -317,7 +368,7 @@ vm_phys_alloc_at(paddr_t pa, enum vm_page_owner owner)
 	if (!page_aligned(pa) || pa >> PAGE_SHIFT >= phys_npfn)
 		return EINVAL;
 	vm_mtx_enter(&phys_mtx);
-	if (phys_pages[pfn].pg_owner != VM_PAGE_FREE)
+	if (owner_locked(pfn) != VM_PAGE_FREE)
 		return alloc_fails(EBUSY);
 	take_one_locked(pfn, owner);
 	phys_stats.ps_allocs++;
@@ -362,9 +413,10 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 	if (pfn == hi)
 		return alloc_fails(ENOMEM);
 	bitmap_clear_range(&phys_free, pfn, pfn + n);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		page_take_locked(pfn + i, owner);
-	phys_pages[pfn].pg_npages = n;
+		page_locked(pfn + i)->pg_npages = i == 0 ? n : 0;
+	}
 	phys_stats.ps_allocs++;
 	phys_exit();
 	*pa = ptoa(pfn);
@@ -379,6 +431,9 @@ page_fault_locked(pfn_t pfn)
 
 	if (pfn >= phys_npfn)
 		return "absent";
+	if (state_of(pfn) != 0)
+		return state_of(pfn) & STATE_SEEN ? "without a reference" :
+		    NULL;
 	pg = &phys_pages[pfn];
 	if (pg->pg_owner == VM_PAGE_FREE)
 		return "free already";
@@ -393,7 +448,7 @@ free_fault_locked(pfn_t pfn)
 {
 	const char *why = page_fault_locked(pfn);
 
-	if (why == NULL && phys_pages[pfn].pg_refs > 1)
+	if (why == NULL && state_of(pfn) == 0 && phys_pages[pfn].pg_refs > 1)
 		why = "still referenced";
 	return why;
 }
@@ -455,6 +510,16 @@ vm_phys_free_run(paddr_t pa, pfn_t n)
 	free_frames("vm_phys_free_run", pa, n);
 }
 
+/* Take its only reference from an allocated frame, or give it back. */
+static void
+mark_locked(pfn_t pfn, bool seen)
+{
+	if (state_of(pfn) == 0)
+		phys_pages[pfn].pg_refs = !seen;
+	else
+		state_set_locked(pfn, state_of(pfn) ^ STATE_SEEN);
+}
+
 /*
  * The first of pa[0 .. n) that cannot be freed; n: all can.  A frame that was
  * looked at loses its reference, so that it is found if it comes again.
@@ -468,12 +533,12 @@ condemn_locked(const paddr_t *pa, unsigned n, const char **why)
 		*why = free_fault_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
 		if (*why != NULL)
 			break;
-		phys_pages[pa[i] >> PAGE_SHIFT].pg_refs = 0;
+		mark_locked((pfn_t)(pa[i] >> PAGE_SHIFT), true);
 	}
 	if (i == n)
 		return n;
 	for (j = i; j-- > 0;) {
-		phys_pages[pa[j] >> PAGE_SHIFT].pg_refs = 1;
+		mark_locked((pfn_t)(pa[j] >> PAGE_SHIFT), false);
 		if (pa[j] == pa[i])
 			*why = "named twice";
 	}
@@ -512,7 +577,7 @@ vm_phys_ref(paddr_t pa)
 	check_range(__func__, pa, 1);
 	vm_mtx_enter(&phys_mtx);
 	why = page_fault_locked(pfn);
-	if (why == NULL && phys_pages[pfn].pg_refs == VM_PAGE_MAXREFS)
+	if (why == NULL && page_locked(pfn)->pg_refs == VM_PAGE_MAXREFS)
 		why = "referenced too often";
 	if (why == NULL)
 		phys_pages[pfn].pg_refs++;
@@ -535,7 +600,7 @@ vm_phys_unref(paddr_t pa)
 		vm_mtx_exit(&phys_mtx);
 		page_panic(__func__, pa, 1, pfn, why);
 	}
-	last = --phys_pages[pfn].pg_refs == 0;
+	last = --page_locked(pfn)->pg_refs == 0;
 	if (last) {
 		page_give_locked(pfn);
 		bitmap_set(&phys_free, pfn);
@@ -548,9 +613,16 @@ vm_phys_unref(paddr_t pa)
 struct vm_page *
 vm_phys_page(paddr_t pa)
 {
+	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
+
 	if (pa >> PAGE_SHIFT >= phys_npfn)
 		return NULL;
-	return &phys_pages[pa >> PAGE_SHIFT];
+	if (state_of(pfn) != 0) {
+		vm_mtx_enter(&phys_mtx);
+		page_locked(pfn);
+		vm_mtx_exit(&phys_mtx);
+	}
+	return &phys_pages[pfn];
 }
 
 pfn_t
@@ -572,27 +644,38 @@ vm_phys_stats(struct vm_phys_stats *st)
 	vm_mtx_exit(&phys_mtx);
 }
 
+/* P2 for a frame that is not plain. */
+static const char *
+check_fields_locked(const struct vm_page *pg)
+{
+	if (owner_allocated(pg->pg_owner))
+		return pg->pg_refs == 0 ?
+		    "P2: an allocated frame has no reference" : NULL;
+	if (pg->pg_refs != 0 || pg->pg_npages != 0 || pg->pg_slab != NULL ||
+	    pg->pg_flags != 0)
+		return "P2: a frame that is nobody's is not blank";
+	return NULL;
+}
+
 /* P1 and P2 for one frame; it is counted in st. */
 static const char *
 check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
 {
 	const struct vm_page *pg = &phys_pages[pfn];
+	unsigned state = state_of(pfn), owner = owner_locked(pfn);
 	enum vm_zone z = zone_of(pfn);
 
-	if (pg->pg_owner >= VM_PAGE_NOWNERS)
+	if (owner >= VM_PAGE_NOWNERS)
 		return "a frame's owner is none of ours";
-	if (bitmap_test(&phys_free, pfn) != (pg->pg_owner == VM_PAGE_FREE))
+	if (bitmap_test(&phys_free, pfn) != (owner == VM_PAGE_FREE))
 		return "P1: a frame's bit and its owner disagree";
-	if (owner_allocated(pg->pg_owner)) {
-		if (pg->pg_refs == 0)
-			return "P2: an allocated frame has no reference";
-	} else if (pg->pg_refs != 0 || pg->pg_npages != 0 ||
-	    pg->pg_slab != NULL || pg->pg_flags != 0)
-		return "P2: a frame that is nobody's is not blank";
-	st->ps_owner[pg->pg_owner]++;
-	st->ps_total[z] += pg->pg_owner != VM_PAGE_RESERVED;
-	st->ps_free[z] += pg->pg_owner == VM_PAGE_FREE;
-	return NULL;
+	if (state != 0 && (state != (STATE_PLAIN | owner) ||
+	    !owner_allocated(owner) || pg->pg_owner != VM_PAGE_FREE))
+		return "P2: a plain frame's vm_page or state is wrong";
+	st->ps_owner[owner]++;
+	st->ps_total[z] += owner != VM_PAGE_RESERVED;
+	st->ps_free[z] += owner == VM_PAGE_FREE;
+	return check_fields_locked(pg);
 }
 
 /* The rest of P4, and P5. */
