@@ -9,7 +9,8 @@
  *
  *	a bitmap	bit set: the frame is free.  Three levels of summaries
  *			above it (libkern/bitmap.c) lead to the lowest free
- *			frame of a zone in at most four bit-scans.
+ *			frame of a zone in at most four bit-scans; a hint, to
+ *			the same word as the last time in one.
  *	struct vm_page	one a frame: owner, references, and two words for
  *			whoever has it.
  *	a state		a byte a frame: that it is out alone, to which owner,
@@ -45,6 +46,8 @@
  *	neither.
  *  P5	ps_low is true when fewer than ps_mark_low frames are free, false when
  *	at least ps_mark_high are, and what it was before in between.
+ *
+ *  P6	No frame of a zone is free below the zone's hint.
  *
  * 4. Locking
  *
@@ -106,6 +109,7 @@ static struct bitmap phys_free;		/* what follows: under phys_mtx */
 static uint8_t *phys_state;		/* (a) vm_phys_page looks without */
 static struct vm_page *phys_pages;
 static pfn_t phys_npfn;			/* constant after vm_phys_init */
+static pfn_t phys_hint[VM_NZONES];	/* nothing is free below, in the zone */
 static struct vm_phys_stats phys_stats;
 static void (*phys_watcher)(bool);
 
@@ -180,6 +184,8 @@ vm_phys_init(void *mem, pfn_t npfn)
 	memset(phys_pages, 0, npfn * sizeof(struct vm_page));
 	memset(&phys_stats, 0, sizeof(phys_stats));
 	phys_watcher = NULL;
+	for (unsigned z = 0; z < VM_NZONES; z++)
+		phys_hint[z] = zones[z].z_end;
 	phys_npfn = npfn;
 	phys_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
 }
@@ -249,6 +255,8 @@ page_give_locked(pfn_t pfn)
 		phys_pages[pfn] = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
 	else
 		state_set_locked(pfn, 0);
+	if (pfn < phys_hint[z])
+		phys_hint[z] = pfn;
 }
 
 /* A reserved frame is a free one from now on. */
@@ -262,6 +270,8 @@ page_add_locked(pfn_t pfn)
 	phys_stats.ps_owner[VM_PAGE_RESERVED]--;
 	phys_stats.ps_owner[VM_PAGE_FREE]++;
 	phys_pages[pfn].pg_owner = VM_PAGE_FREE;
+	if (pfn < phys_hint[z])
+		phys_hint[z] = pfn;
 }
 
 void
@@ -301,8 +311,11 @@ find_one_locked(void)
 	unsigned z;
 
 	for (z = VM_NZONES; z-- > 0;)
-		if (phys_stats.ps_free[z] != 0)
-			return bitmap_next_set(&phys_free, zones[z].z_start);
+		if (phys_stats.ps_free[z] != 0) {
+			phys_hint[z] = bitmap_next_set(&phys_free,
+			    phys_hint[z]);
+			return phys_hint[z];
+		}
 	return phys_npfn;
 }
 
@@ -477,19 +490,19 @@ check_range(const char *func, paddr_t pa, pfn_t n)
 		    pa, n);
 }
 
-static void
-free_frames(const char *func, paddr_t pa, pfn_t n)
+void
+vm_phys_free_run(paddr_t pa, pfn_t n)
 {
 	pfn_t start = (pfn_t)(pa >> PAGE_SHIFT), pfn;
 	const char *why = NULL;
 
-	check_range(func, pa, n);
+	check_range(__func__, pa, n);
 	vm_mtx_enter(&phys_mtx);
 	for (pfn = start; pfn < start + n && why == NULL; pfn++)
 		why = free_fault_locked(pfn);
 	if (why != NULL) {
 		vm_mtx_exit(&phys_mtx);
-		page_panic(func, pa, n, pfn - 1, why);
+		page_panic(__func__, pa, n, pfn - 1, why);
 	}
 	for (pfn = start; pfn < start + n; pfn++)
 		page_give_locked(pfn);
@@ -498,16 +511,24 @@ free_frames(const char *func, paddr_t pa, pfn_t n)
 	phys_exit();
 }
 
+/* As vm_phys_free_run of one. */
 void
 vm_phys_free(paddr_t pa)
 {
-	free_frames("vm_phys_free", pa, 1);
-}
+	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
+	const char *why;
 
-void
-vm_phys_free_run(paddr_t pa, pfn_t n)
-{
-	free_frames("vm_phys_free_run", pa, n);
+	check_range(__func__, pa, 1);
+	vm_mtx_enter(&phys_mtx);
+	why = free_fault_locked(pfn);
+	if (why != NULL) {
+		vm_mtx_exit(&phys_mtx);
+		page_panic(__func__, pa, 1, pfn, why);
+	}
+	page_give_locked(pfn);
+	bitmap_set(&phys_free, pfn);
+	phys_stats.ps_frees++;
+	phys_exit();
 }
 
 /* Take its only reference from an allocated frame, or give it back. */
@@ -678,7 +699,7 @@ check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
 	return check_fields_locked(pg);
 }
 
-/* The rest of P4, and P5. */
+/* The rest of P4, P5 and P6. */
 static const char *
 check_flow_locked(void)
 {
@@ -692,6 +713,10 @@ check_flow_locked(void)
 			return "P4: frames taken and given do not add up";
 	if (ps->ps_low ? nfree >= ps->ps_mark_high : nfree < ps->ps_mark_low)
 		return "P5: on the wrong side of a watermark";
+	for (z = 0; z < VM_NZONES; z++)
+		if (ps->ps_free[z] != 0 && bitmap_next_set(&phys_free,
+		    zones[z].z_start) < phys_hint[z])
+			return "P6: a frame is free below its zone's hint";
 	return NULL;
 }
 
