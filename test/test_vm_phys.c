@@ -70,6 +70,7 @@ same(void)
 		z = i < LOW_END ? VM_ZONE_LOW :
 		    i < DMA_END ? VM_ZONE_DMA : VM_ZONE_HIGH;
 		must(pg->pg_owner == model[i]);
+		must(vm_phys_page_pa(pg) == ptoa(i));
 		want.ps_owner[model[i]]++;
 		want.ps_total[z] += model[i] != VM_PAGE_RESERVED;
 		want.ps_free[z] += model[i] == VM_PAGE_FREE;
@@ -466,7 +467,8 @@ START_TEST(check_sees_faults)
 {
 	struct vm_page *pg, *none, was;
 	uint32_t *bits;
-	paddr_t pa;
+	uint8_t *state;
+	paddr_t pa, plain;
 
 	make(MODEL_MAX);
 	add(LOW_END, MODEL_MAX);
@@ -505,6 +507,20 @@ START_TEST(check_sees_faults)
 	SEEN(bits[atop(pa) / 32] &= ~(1u << (atop(pa) % 32)), "P1");
 	bits[0] |= 1;
 	SEEN(bits[0] &= ~1u, "summary");
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &plain), 0);
+	state = (uint8_t *)mem + bitmap_size(npfn) + atop(plain);
+	ck_assert(vm_phys_check() == NULL);
+	*state |= 0x40;
+	SEEN(*state &= 0xBF, "P2: a plain");
+	*state = 0x80 | VM_PAGE_USER;
+	SEEN(*state = 0x80 | VM_PAGE_KMEM, "P3");
+	*state = 0x80 | VM_PAGE_FREE;
+	SEEN(*state = 0x80 | VM_PAGE_KMEM, "P1");
+	vm_phys_page(plain)->pg_npages = 3;
+	ck_assert_uint_eq(*state, 0);
+	*state = 0x80 | VM_PAGE_KMEM;
+	SEEN(*state = 0, "P2: a plain");
+	vm_phys_free(plain);
 	/* A reserved frame for one in use: the sums by owner stay. */
 	was = *pg;
 	*pg = *vm_phys_page(0);
@@ -615,7 +631,8 @@ random_many(uint64_t *rnd)
 	for (i = 0; i < n && error == 0; i++) {
 		want = slow_alloc();
 		must(pa[i] == ptoa(want));
-		must(vm_phys_page(pa[i])->pg_npages == 1);
+		if (n % 2 != 0)		/* and some that nobody looks at */
+			must(vm_phys_page(pa[i])->pg_npages == 1);
 		model[want] = VM_PAGE_ENTRY;
 	}
 }
@@ -833,8 +850,11 @@ START_TEST(random_operations)
 			random_free(&rnd);
 		}
 		told_right();
-		if (npfn < 1000 || i % 16 == 0)
+		/* same() looks at every vm_page: none is plain after it. */
+		if (i % 16 == 0)
 			same();
+		else if (npfn < 1000)
+			must(vm_phys_check() == NULL);
 	}
 	same();
 }

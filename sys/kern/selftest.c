@@ -26,6 +26,7 @@ static const struct selftest tests[] = {
 	{ "protection", test_protection },
 	{ "guards", test_guards },
 	{ "frames", test_phys },
+	{ "pressure", test_pressure },
 	{ "page tables", test_pmap_check },
 	{ "user pmap", test_pmap_user },
 	{ "kmem sizes", test_kmem_sizes },

@@ -44,6 +44,7 @@ const char *test_pmap_user(void);
 /* selftest_vm.c */
 const char *test_guards(void);
 const char *test_phys(void);
+const char *test_pressure(void);
 const char *test_kmem_sizes(void);
 const char *test_kmem_frees(void);
 const char *test_kmem_churn(void);

@@ -129,6 +129,78 @@ test_phys(void)
 	return NULL;
 }
 
+/*
+ * A hoarder has every frame there is, in runs, and gives when it is asked.
+ * A run's first vm_page tells its length and leads to the next run.
+ */
+#define HOARD_RUN	0x4000u		/* the longest: 64 MB */
+
+static struct vm_page *hoard;
+static unsigned long hoard_gave;
+
+static unsigned long
+hoard_give(unsigned long pages)
+{
+	unsigned long gave = 0;
+
+	while (hoard != NULL && gave < pages) {
+		struct vm_page *pg = hoard;
+		paddr_t pa = vm_phys_page_pa(pg);
+		pfn_t n = pg->pg_npages;
+
+		hoard = pg->pg_object;
+		vm_phys_free_run(pa, n);
+		gave += n;
+	}
+	hoard_gave += gave;
+	return gave;
+}
+
+static void
+hoard_all(void)
+{
+	struct vm_page *pg;
+	paddr_t pa;
+
+	for (pfn_t n = HOARD_RUN; n > 0; n /= 2)
+		while (vm_phys_alloc_run(n, 1, 0, 0, PFN_MAX, VM_PAGE_USER,
+		    &pa) == 0) {
+			pg = vm_phys_page(pa);
+			pg->pg_object = hoard;
+			hoard = pg;
+		}
+}
+
+const char *
+test_pressure(void)
+{
+	static struct kmem_reclaimer kr = {
+		.kr_name = "selftest", .kr_priority = KR_CACHE,
+		.kr_reclaim = hoard_give,
+	};
+	const char *wrong = NULL;
+	vaddr_t addr;
+
+	kmem_reclaim_add(&kr);
+	hoard_gave = 0;
+	hoard_all();
+	if (vm_phys_nfree() != 0)
+		wrong = "a run of one frame is not found, but there is one";
+	addr = kmem_alloc(kernel_map, 20 * PAGE_SIZE, KM_NOSLEEP | KM_HEAP);
+	if (wrong == NULL && addr == 0)
+		wrong = "who has every frame was not asked for some";
+	if (wrong == NULL && hoard_gave == 0)
+		wrong = "frames came from nowhere";
+	if (addr != 0) {
+		fill((void *)addr, 20 * PAGE_SIZE, 5);
+		if (!filled((void *)addr, 20 * PAGE_SIZE, 5))
+			wrong = "its contents have changed";
+		kmem_free(kernel_map, addr, 20 * PAGE_SIZE);
+	}
+	hoard_give(PFN_MAX);
+	return wrong;
+}
+
 const char *
 test_kmem_sizes(void)
 {

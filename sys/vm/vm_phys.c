@@ -646,6 +646,13 @@ vm_phys_page(paddr_t pa)
 	return &phys_pages[pfn];
 }
 
+paddr_t
+vm_phys_page_pa(const struct vm_page *pg)
+{
+	KASSERT(pg >= phys_pages && pg < phys_pages + phys_npfn);
+	return ptoa(pg - phys_pages);
+}
+
 pfn_t
 vm_phys_nfree(void)
 {

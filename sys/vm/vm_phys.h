@@ -159,8 +159,14 @@ bool	vm_phys_unref(paddr_t pa);
  */
 void	vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool low));
 
-/* The page of a frame; NULL beyond npfn. */
+/*
+ * The page of a frame; NULL beyond npfn.
+ * => good for as long as the frame is in the same hands
+ */
 struct vm_page *vm_phys_page(paddr_t pa);
+
+/* The address of the frame whose page it is. */
+paddr_t	vm_phys_page_pa(const struct vm_page *);
 
 pfn_t	vm_phys_nfree(void);		/* over all zones */
 void	vm_phys_stats(struct vm_phys_stats *);
