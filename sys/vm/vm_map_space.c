@@ -321,10 +321,17 @@ space_link(struct vm_map *map, struct vm_map_entry *e,
 vsize_t
 space_unlink(struct vm_map *map, struct vm_map_entry *e)
 {
-	struct vm_map_entry *pred = vme_prev(e);
-	vsize_t gap = vme_hole_end(e) - pred->vme_end;
-	vsize_t len = e->vme_end - vme_hole_end(pred);
+	struct vm_map_entry *pred;
 	struct rb_mend mend;
+	vsize_t gap, len;
+
+	/* All three are needed; in a large map, let them come at once. */
+	__builtin_prefetch(vme_parent(e));
+	__builtin_prefetch(vme_left(e));
+	__builtin_prefetch(vme_right(e));
+	pred = vme_prev(e);
+	gap = vme_hole_end(e) - pred->vme_end;
+	len = e->vme_end - vme_hole_end(pred);
 
 	if (vme_left(e) == NULL)
 		set_gaps(e, 0, pred, gap);
