@@ -145,8 +145,9 @@ print_layout(void)
 	    (KVTOP(image_end) - IMAGE_PA) >> 10);
 	printf("boot stack: [%#lx, %#lx), guard pages below and above\n",
 	    BOOTSTACK_MIN, BOOTSTACK_MAX);
-	printf("page array: [%#lx, %#lx), at %#lx in memory\n",
-	    PAGEARRAY_MIN, PAGEARRAY_MIN + pagearray_size, pagearray_pa);
+	printf("page array: [%#lx, %#lx), at %#lx in memory, %lu bytes a MB\n",
+	    PAGEARRAY_MIN, PAGEARRAY_MIN + pagearray_size, pagearray_pa,
+	    (unsigned long)vm_phys_size(PFN_MAX) >> 12);
 }
 
 static void
