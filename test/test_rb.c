@@ -515,6 +515,13 @@ START_TEST(check_sees_faults)
 	root->rb_up = (uintptr_t)root->rb_left | RB_BLACK;
 	must(rb_check(&t, &n) != NULL);
 
+	full_tree(&t);				/* an only child is black */
+	t.rb_root->rb_right->rb_left = NULL;
+	must(strstr(rb_check(&t, &n), "P3") != NULL);
+	full_tree(&t);
+	t.rb_root->rb_right->rb_right = NULL;
+	must(strstr(rb_check(&t, &n), "P3") != NULL);
+
 	full_tree(&t);				/* a subtree gone */
 	t.rb_root->rb_right = NULL;
 	must(rb_check(&t, &n) != NULL);
