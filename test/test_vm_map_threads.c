@@ -40,6 +40,7 @@ struct worker {
 
 static struct worker worker[NTHREADS];
 static atomic_bool finished;
+static atomic_int done;
 static pthread_barrier_t line;
 static const char *const owner[NTHREADS] = { "ann", "bob", "cat", "dan" };
 
@@ -402,10 +403,61 @@ START_TEST(store_grows)
 }
 END_TEST
 
+/*
+ * Two find the store empty at the same time.  The one that makes it grow is
+ * held up, since kernel_map is being read; the other must find then that
+ * there is enough.
+ */
+static const char *
+take_one(struct worker *w)
+{
+	struct vm_map *map = &own[w->w_id];
+
+	need(vm_map_insert(map, map->vm_min, map->vm_min + PAGE_SIZE,
+	    VM_PROT_RW, owner[w->w_id]) == 0);
+	return NULL;
+}
+
+static void *
+take_all(void *arg)
+{
+	all(take_one);
+	done++;
+	return NULL;
+}
+
+START_TEST(one_grows_for_all)
+{
+	static const struct timespec while_ = { 0, 50 * 1000 * 1000 };
+	const vaddr_t min = MAP_ROUND;
+	struct vm_map_entry *chain = NULL;
+	struct entry_stats es;
+	unsigned i;
+	pthread_t id;
+
+	for (i = 0; i < NTHREADS; i++)
+		must(vm_map_init(&own[i], owner[i], min, min + PAGE_SIZE,
+		    VM_MAP_USER, NULL) == 0);
+	entry_stats(&es);
+	chain = entry_get((unsigned)es.es_free - ENTRY_RESERVE);
+	must(chain != NULL);
+	vm_rw_enter_read(&kernel_map->vm_lock);
+	must(pthread_create(&id, NULL, take_all, NULL) == 0);
+	nanosleep(&while_, NULL);
+	must(done == 0);
+	vm_rw_exit_read(&kernel_map->vm_lock);
+	must(pthread_join(id, NULL) == 0);
+	must(done == 1);
+	entry_stats(&es);
+	must(es.es_pages == 1);
+	entry_put(chain);
+	must(vm_map_check(kernel_map) == NULL);
+}
+END_TEST
+
 /* -------------------------- readers side by side ------------------------ */
 
 static struct vm_map quiet;
-static atomic_int done;
 
 /* Everything that only looks; the number of times that it had to wait. */
 static void *
@@ -482,6 +534,7 @@ add(TCase *tc)
 	tcase_add_loop_test(tc, stripes, 0, 2);
 	tcase_add_test(tc, kernel_memory);
 	tcase_add_test(tc, store_grows);
+	tcase_add_test(tc, one_grows_for_all);
 	tcase_add_test(tc, readers_do_not_block);
 }
 
