@@ -140,9 +140,9 @@ print_layout(void)
 {
 	printf("image: text [%p, %p), rodata [%p, %p): read-only\n",
 	    text_start, text_end, rodata_start, rodata_end);
-	printf("image: data and bss [%p, %p), for boot only [%p, %p), %lu KB "
-	    "in all\n", data_start, data_end, init_start, init_end,
-	    (KVTOP(image_end) - IMAGE_PA) >> 10);
+	printf("image: data and bss [%p, %p), %lu KB in all\n", data_start,
+	    data_end, (KVTOP(image_end) - IMAGE_PA) >> 10);
+	printf("image: for boot only [%p, %p)\n", init_start, init_end);
 	printf("boot stack: [%#lx, %#lx), guard pages below and above\n",
 	    BOOTSTACK_MIN, BOOTSTACK_MAX);
 	printf("page array: [%#lx, %#lx), at %#lx in memory, %lu bytes a MB\n",
