@@ -491,6 +491,18 @@ START_TEST(check_sees_faults)
 			l->rb_up &= ~(uintptr_t)1;
 	must(rb_check(&t, &n) != NULL);
 
+	full_tree(&t);				/* the same, on the left */
+	l = t.rb_root->rb_left;
+	l->rb_up &= ~(uintptr_t)1;
+	l->rb_left->rb_up &= ~(uintptr_t)1;
+	must(strstr(rb_check(&t, &n), "P2") != NULL);
+
+	full_tree(&t);				/* and on the right */
+	l = t.rb_root->rb_left;
+	l->rb_up &= ~(uintptr_t)1;
+	l->rb_right->rb_up &= ~(uintptr_t)1;
+	must(strstr(rb_check(&t, &n), "P2") != NULL);
+
 	full_tree(&t);				/* a wrong parent */
 	root = t.rb_root;
 	l = root->rb_left->rb_left;

@@ -6,8 +6,11 @@
  * oracle knows the errno and compares the whole map after each.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "host.h"
 #include "map_test.h"
 
 static struct twin t;
@@ -182,6 +185,8 @@ static const struct {
 	{ "largest size", { .vr_size = -PAGE_SIZE }, 98 },
 	{ "size wraps with a guard", { .vr_size = -PAGE_SIZE,
 	    .vr_guard_lo = 1 }, 98 },
+	{ "size wraps to a page", { .vr_size = -KB4(2), .vr_guard_lo = 2,
+	    .vr_guard_hi = 1 }, 98 },
 	{ "size wraps with guards", { .vr_size = -KB4(2), .vr_guard_lo = 255,
 	    .vr_guard_hi = 255 }, 98 },
 	{ "alignment 3", { .vr_size = PAGE_SIZE, .vr_align = 3 }, EINVAL },
@@ -572,6 +577,47 @@ START_TEST(destroyed_with_regions)
 }
 END_TEST
 
+/* It names the first eight of them, and then says how many more. */
+START_TEST(destroy_reports)
+{
+	static struct vm_map m;
+	uint64_t lines;
+	unsigned i, n;
+	char want[120];
+
+	for (n = 0; n < 12; n++) {
+		must(vm_map_init(&m, "left over", MAP_MID, MAP_MID + KB4(32),
+		    VM_MAP_KERNEL, NULL) == 0);
+		for (i = 0; i < n; i++)
+			must(vm_map_insert(&m, MAP_MID + KB4(i), MAP_MID +
+			    KB4(i + 1), 0, i == 0 ? NULL : "ann") == 0);
+		lines = host_log_count();
+		must(vm_map_destroy(&m) == n);
+		must(host_log_count() - lines == (n <= 8 ? n : 9));
+		snprintf(want, sizeof(want), "left over: region [%#lx, %#lx) "
+		    "of %s", MAP_MID + KB4(n - 1), MAP_MID + KB4(n),
+		    n == 1 ? "nobody" : "ann");
+		if (n > 8)
+			snprintf(want, sizeof(want), "and %u more", n - 8);
+		must(n == 0 || strstr(host_log_last(), want) != NULL);
+	}
+}
+END_TEST
+
+static void
+destroy_kernel_map(void *arg)
+{
+	(void)arg;
+	vm_map_destroy(kernel_map);
+}
+
+START_TEST(kernel_map_stays)
+{
+	must(host_panic_of(destroy_kernel_map, NULL, NULL) != NULL);
+	must(vm_map_check(kernel_map) == NULL);
+}
+END_TEST
+
 static void
 add(TCase *tc)
 {
@@ -586,6 +632,8 @@ add(TCase *tc)
 	tcase_add_test(tc, largest_maps);
 	tcase_add_loop_test(tc, reserved, 0, 2);
 	tcase_add_test(tc, destroyed_with_regions);
+	tcase_add_test(tc, destroy_reports);
+	tcase_add_test(tc, kernel_map_stays);
 }
 
 int

@@ -283,47 +283,76 @@ START_TEST(store_cannot_grow)
 }
 END_TEST
 
-/* A word of the map or of an entry, spoilt and restored. */
+/*
+ * A word of the map or of an entry, spoilt and restored: vm_map_check must
+ * see it, and name the invariant ("" where it depends).
+ */
 static void
-spoil(const char *what, void *word, size_t size, uint64_t flip)
+spoil(const char *what, void *word, size_t size, uint64_t new,
+    const char *which)
 {
-	uint64_t old = 0, new;
+	uint64_t old = 0;
+	const char *why;
 
 	memcpy(&old, word, size);
-	new = old ^ flip;
 	memcpy(word, &new, size);
-	if (vm_map_check(&t.t_map) == NULL)
-		ck_abort_msg("vm_map_check does not see %s ^ %#llx", what,
-		    (unsigned long long)flip);
+	why = vm_map_check(&t.t_map);
+	if (why == NULL || strstr(why, which) == NULL)
+		ck_abort_msg("%s = %#llx: vm_map_check says %s, not %s", what,
+		    (unsigned long long)new, why != NULL ? why : "nothing",
+		    which);
 	memcpy(word, &old, size);
 	must(vm_map_check(&t.t_map) == NULL);
 }
-#define SPOIL(field, flip) spoil(#field, &(field), sizeof(field), flip)
+#define SET(field, new, which) \
+	spoil(#field, &(field), sizeof(field), new, which)
+#define SPOIL(field, flip, which) SET(field, (field) ^ (flip), which)
+
+static void
+spoil_sentinel(struct vm_map_entry *e)
+{
+	SPOIL(e->vme_start, PAGE_SIZE, "I1: the sentinel");
+	SPOIL(e->vme_end, PAGE_SIZE, "I1: the sentinel");
+	SPOIL(e->vme_end, 1, "I1: the sentinel");
+	SPOIL(e->vme_flags, VME_SENTINEL, "I1: the sentinel");
+	SPOIL(e->vme_flags, VME_SPECIAL, "I1: the sentinel");
+}
+
+static void
+spoil_region(struct vm_map_entry *e)
+{
+	const struct vm_map_entry *next = vme_next(e);
+
+	SPOIL(e->vme_start, PAGE_SIZE, "");
+	SPOIL(e->vme_start, 1, "");
+	SPOIL(e->vme_end, PAGE_SIZE, "");
+	SPOIL(e->vme_end, 1, "I1: a region");
+	SET(e->vme_end, e->vme_start, "I1: a region");
+	SET(e->vme_end, t.t_map.vm_max + PAGE_SIZE, "I1: a region");
+	if (next != NULL)
+		SET(e->vme_end, next->vme_start + PAGE_SIZE, "I1: regions");
+	SPOIL(e->vme_flags, VME_SENTINEL, "I1: a region");
+	SPOIL(e->vme_guard_lo, 0xFF, "I6");
+	SPOIL(e->vme_guard_hi, 0xFF, "I6");
+}
 
 static void
 spoil_entry(struct vm_map_entry *e)
 {
-	bool sentinel = e == &t.t_map.vm_sentinel;
 	unsigned bit;
 
-	SPOIL(e->vme_end, PAGE_SIZE);
-	SPOIL(e->vme_end, 1);
-	SPOIL(e->vme_start, PAGE_SIZE);
-	SPOIL(e->vme_gap, PAGE_SIZE);
-	SPOIL(e->vme_gap, KB4(64));
-	SPOIL(e->vme_max_gap, PAGE_SIZE);
-	SPOIL(e->vme_max_gap, (vsize_t)1 << 30);
+	SPOIL(e->vme_gap, PAGE_SIZE, "I2");
+	SPOIL(e->vme_gap, KB4(64), "I2");
+	SPOIL(e->vme_max_gap, PAGE_SIZE, "I4");
+	SPOIL(e->vme_max_gap, (vsize_t)1 << 30, "I4");
 	for (bit = 0; bit < 64; bit++) {
-		SPOIL(e->vme_mask[0], (uint64_t)1 << bit);
-		SPOIL(e->vme_mask[1], (uint64_t)1 << bit);
+		SPOIL(e->vme_mask[0], (uint64_t)1 << bit, "I4");
+		SPOIL(e->vme_mask[1], (uint64_t)1 << bit, "I4");
 	}
-	SPOIL(e->vme_flags, VME_SENTINEL);
-	if (sentinel)
-		SPOIL(e->vme_flags, VME_SPECIAL);
-	if (!sentinel)
-		SPOIL(e->vme_guard_lo, 0xFF);
-	if (!sentinel)
-		SPOIL(e->vme_guard_hi, 0xFF);
+	if (e == &t.t_map.vm_sentinel)
+		spoil_sentinel(e);
+	else
+		spoil_region(e);
 }
 
 /* Every field of every entry. */
@@ -342,10 +371,10 @@ START_TEST(check_sees_every_field)
 		n++;
 	}
 	must(n > 20);
-	SPOIL(t.t_map.vm_stats.vms_entries, 1);
-	SPOIL(t.t_map.vm_stats.vms_used, PAGE_SIZE);
-	SPOIL(t.t_map.vm_max, PAGE_SIZE);
-	SPOIL(t.t_map.vm_min, KB4(2));
+	SPOIL(t.t_map.vm_stats.vms_entries, 1, "I5");
+	SPOIL(t.t_map.vm_stats.vms_used, PAGE_SIZE, "I5");
+	SPOIL(t.t_map.vm_max, PAGE_SIZE, "");
+	SPOIL(t.t_map.vm_min, KB4(2), "I1: the sentinel");
 	twin_fini(&t);
 }
 END_TEST
@@ -359,9 +388,9 @@ START_TEST(check_sees_neighbours)
 	must(twin_insert(&t, at(10), at(12), VM_PROT_READ, "ann") == 0);
 	e = space_above(&t.t_map, at(10));
 	must(e->vme_start == at(10));
-	SPOIL(e->vme_prot, VM_PROT_READ ^ VM_PROT_RW);
+	SPOIL(e->vme_prot, VM_PROT_READ ^ VM_PROT_RW, "I6");
 	for (e = &t.t_map.vm_sentinel; e != NULL; e = vme_next(e))
-		SPOIL(e->vme_rb.rb_up, 1);
+		SPOIL(e->vme_rb.rb_up, 1, "rb P");
 	twin_fini(&t);
 }
 END_TEST
@@ -373,7 +402,7 @@ START_TEST(check_sees_a_copy)
 
 	furnish(VM_MAP_KERNEL);
 	copy = t.t_map;
-	must(vm_map_check(&copy) != NULL);
+	must(strstr(vm_map_check(&copy), "I1: the first") != NULL);
 	twin_fini(&t);
 }
 END_TEST
