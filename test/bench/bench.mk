@@ -20,5 +20,6 @@ $(eval $(call bench_machine,32,32,-static))
 .PHONY: bench-map benches
 benches: $(BENCHES)
 bench-map: setup
+	@conf/setup bench
 	@$(MAKE) --no-print-directory benches
 	@test/bench/run $(B)/bench $(if $(QUICK),-q)
