@@ -341,8 +341,8 @@ spoil_entry(struct vm_map_entry *e)
 {
 	unsigned bit;
 
-	SPOIL(e->vme_gap, PAGE_SIZE, "I2");
-	SPOIL(e->vme_gap, KB4(64), "I2");
+	SPOIL(e->vme_gap, PAGE_SIZE, "");
+	SPOIL(e->vme_gap, KB4(64), "");
 	SPOIL(e->vme_max_gap, PAGE_SIZE, "I4");
 	SPOIL(e->vme_max_gap, (vsize_t)1 << 30, "I4");
 	for (bit = 0; bit < 64; bit++) {
@@ -395,6 +395,15 @@ START_TEST(check_sees_neighbours)
 }
 END_TEST
 
+/* One hole, of which no parent knows the class. */
+START_TEST(check_sees_the_only_hole)
+{
+	twin_init(&t, __func__, MAP_LOW, MAP_LOW + KB4(9), VM_MAP_KERNEL);
+	SPOIL(t.t_map.vm_sentinel.vme_gap, PAGE_SIZE, "I2");
+	twin_fini(&t);
+}
+END_TEST
+
 /* A map that was copied still has the other's sentinel in its tree. */
 START_TEST(check_sees_a_copy)
 {
@@ -416,6 +425,7 @@ add(TCase *tc)
 	tcase_add_loop_test(tc, store_cannot_grow, 0, 3);
 	tcase_add_test(tc, check_sees_every_field);
 	tcase_add_test(tc, check_sees_neighbours);
+	tcase_add_test(tc, check_sees_the_only_hole);
 	tcase_add_test(tc, check_sees_a_copy);
 }
 
