@@ -468,6 +468,38 @@ full_tree(struct rb_tree *t)
 	examine_tree(t, values, 7);
 }
 
+/*
+ * A red node with one child, which is itself red (P2 is broken) or black (P3
+ * is): no right tree has such a one.
+ */
+static void
+lone_child(unsigned side, unsigned color, const char *which)
+{
+	struct rb_node *l, *kid;
+	struct rb_tree t;
+	size_t n;
+
+	full_tree(&t);
+	l = t.rb_root->rb_left;
+	kid = side == 0 ? l->rb_left : l->rb_right;
+	if (side == 0)
+		l->rb_right = NULL;
+	else
+		l->rb_left = NULL;
+	l->rb_up &= ~(uintptr_t)1;
+	kid->rb_up = (kid->rb_up & ~(uintptr_t)1) | color;
+	must(strstr(rb_check(&t, &n), which) != NULL);
+}
+
+START_TEST(check_sees_lone_children)
+{
+	lone_child(0, RB_RED, "P2");
+	lone_child(0, RB_BLACK, "P3");
+	lone_child(1, RB_RED, "P2");
+	lone_child(1, RB_BLACK, "P3");
+}
+END_TEST
+
 /* Each property, broken by hand, must be seen. */
 START_TEST(check_sees_faults)
 {
@@ -553,6 +585,7 @@ main(void)
 	tcase_add_test(tc, empty_tree);
 	tcase_add_test(tc, plain_tree);
 	tcase_add_test(tc, check_sees_faults);
+	tcase_add_test(tc, check_sees_lone_children);
 	tcase_add_loop_test(tc, random_trees, 0, 6);
 	tcase_add_test(tc, every_shape);
 	sr = srunner_create(s);

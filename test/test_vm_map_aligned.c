@@ -1,8 +1,9 @@
 /*
- * P4 to the letter: where an aligned request goes, and what the statistics
- * count, compared with the same said in plain loops over a list of holes.
- * (The oracle admits any place that fits, as the promise does; this holds the
- * code to what vm_map_space.c says that it does.)
+ * P4 and P5 to the letter: where a request goes that is aligned, first-fit
+ * or top-down, and what the statistics count, compared with the same said in
+ * plain loops over a list of holes.  (Of aligned ones the oracle admits any
+ * place that fits, as the promise does; this holds the code to what
+ * vm_map_space.c says that it does.)
  */
 #include <stdlib.h>
 
@@ -90,24 +91,42 @@ pick(unsigned *cls)
 	return best;
 }
 
-/* The last resort: the lowest that fits; those that did not are counted. */
-static int
-in_order(const struct want *w, vaddr_t *at, uint64_t *visits)
+/* The highest place in a part. */
+static bool
+fits_top(const struct part *p, const struct want *w, vaddr_t *at)
 {
+	vaddr_t lo;
+
+	if (p->p_hi - p->p_lo < w->w_need)
+		return false;
+	lo = p->p_hi - w->w_need + w->w_lead;
+	lo = lo / w->w_align * w->w_align - w->w_lead;
+	if (lo < p->p_lo || lo > p->p_hi - w->w_need)
+		return false;
+	*at = lo + w->w_lead;
+	return true;
+}
+
+/* The first that fits, from one end; those that did not are counted. */
+static int
+in_order(const struct want *w, bool top, vaddr_t *at, uint64_t *visits)
+{
+	const struct part *p;
 	unsigned i;
 
 	for (i = 0; i < nparts; i++) {
-		if (part[i].p_end - part[i].p_start < w->w_need)
+		p = &part[top ? nparts - 1 - i : i];
+		if (p->p_end - p->p_start < w->w_need)
 			continue;
-		if (fits(&part[i], w, at))
+		if (top ? fits_top(p, w, at) : fits(p, w, at))
 			return 0;
-		++*visits;
+		*visits += w->w_align > PAGE_SIZE;
 	}
 	return ENOMEM;
 }
 
 static int
-expected(const struct want *w, vaddr_t *at, uint64_t *resorts,
+best_aligned(const struct want *w, vaddr_t *at, uint64_t *resorts,
     uint64_t *visits)
 {
 	unsigned sure = oracle_class_up(atop(w->w_need + w->w_align) - 1);
@@ -127,7 +146,7 @@ expected(const struct want *w, vaddr_t *at, uint64_t *resorts,
 		return 0;
 	}
 	++*resorts;
-	return in_order(w, at, visits);
+	return in_order(w, false, at, visits);
 }
 
 /* Regions of a page to four, behind holes of all sizes up to `most`. */
@@ -175,6 +194,7 @@ ask(void)
 	struct vm_map_request r = {
 		.vr_size = KB4(1 + draw(draw(3) ? 12 : 200)),
 		.vr_align = KB4(2) << draw(9), .vr_guard_lo = draw(5) == 0,
+		.vr_policy = draw(2) ? VM_FIT_BEST : 1 + draw(2),
 	};
 	struct want w = {
 		r.vr_size + KB4(r.vr_guard_lo), KB4(r.vr_guard_lo), r.vr_align
@@ -184,20 +204,27 @@ ask(void)
 	struct vm_map_stats a, b;
 	int error, right = ENOMEM;
 
+	if (r.vr_policy != VM_FIT_BEST && draw(2))
+		w.w_align = r.vr_align = PAGE_SIZE;
 	draw_window(&r);
 	list_parts(r.vr_max != 0 ? r.vr_min : map.vm_min,
 	    r.vr_max != 0 ? r.vr_max : map.vm_max);
-	if (w.w_need <= (r.vr_max != 0 ? r.vr_max - r.vr_min :
+	if (w.w_need > (r.vr_max != 0 ? r.vr_max - r.vr_min :
 	    map.vm_max - map.vm_min))
-		right = expected(&w, &want, &resorts, &visits);
+		;	/* nothing is looked at */
+	else if (r.vr_policy == VM_FIT_BEST)
+		right = best_aligned(&w, &want, &resorts, &visits);
+	else
+		right = in_order(&w, r.vr_policy == VM_FIT_TOPDOWN, &want,
+		    &visits);
 	vm_map_stats(&map, &a);
 	error = vm_map_alloc(&map, &r, &addr);
 	vm_map_stats(&map, &b);
 	if (error != right || addr != want)
 		ck_abort_msg("%lu pages, aligned %lu, guard %u, window [%#lx, "
-		    "%#lx): error %d at %#lx, %d at %#lx is right",
+		    "%#lx), policy %d: error %d at %#lx, not %d at %#lx",
 		    atop(r.vr_size), atop(r.vr_align), r.vr_guard_lo,
-		    r.vr_min, r.vr_max, error, addr, right, want);
+		    r.vr_min, r.vr_max, (int)r.vr_policy, error, addr, right, want);
 	must(b.vms_last_resort - a.vms_last_resort == resorts);
 	must(b.vms_last_visits - a.vms_last_visits == visits);
 	resorted += resorts;
@@ -220,13 +247,42 @@ START_TEST(to_the_letter)
 		vm_map_destroy(&map);
 	}
 	must(served > 500);
-	must(resorted > 100);
+	must(resorted > 50);
+}
+END_TEST
+
+/*
+ * So much that no class surely fits, and classes end: a page beyond the half
+ * of the largest map's size, among holes of two pages and one that is huge.
+ */
+START_TEST(beyond_the_classes)
+{
+	vsize_t half = (vsize_t)1 << (VM_MAP_PAGE_BITS + PAGE_SHIFT - 1);
+	struct vm_map_request r = { .vr_size = KB4(3), .vr_align = half };
+	struct vm_map_stats a, b;
+	vaddr_t addr;
+
+	if (oracle_class_up(atop(half) + 2) < VM_MAP_NCLASSES)
+		return;		/* 32 bits have classes for this */
+	must(vm_map_init(&map, "huge", PAGE_SIZE, half + KB4(1 << 20),
+	    VM_MAP_KERNEL, NULL) == 0);
+	must(vm_map_insert(&map, KB4(3), KB4(4), 0, "ann") == 0);
+	must(vm_map_insert(&map, half, half + PAGE_SIZE, 0, "bob") == 0);
+	vm_map_stats(&map, &a);
+	must(vm_map_alloc(&map, &r, &addr) == ENOMEM);
+	vm_map_stats(&map, &b);
+	must(b.vms_last_resort - a.vms_last_resort == 1);
+	must(vm_map_free(&map, half, PAGE_SIZE) == 0);
+	must(vm_map_alloc(&map, &r, &addr) == 0);
+	must(addr == half);
+	must(vm_map_destroy(&map) == 2);
 }
 END_TEST
 
 static void
 add(TCase *tc)
 {
+	tcase_add_test(tc, beyond_the_classes);
 	tcase_add_loop_test(tc, to_the_letter, 0, 8);
 }
 
