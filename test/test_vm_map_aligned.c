@@ -260,22 +260,29 @@ START_TEST(beyond_the_classes)
 	vsize_t half = (vsize_t)1 << (VM_MAP_PAGE_BITS + PAGE_SHIFT - 1);
 	struct vm_map_request r = { .vr_size = KB4(3), .vr_align = half };
 	struct vm_map_stats a, b;
+	unsigned i;
 	vaddr_t addr;
 
 	if (oracle_class_up(atop(half) + 2) < VM_MAP_NCLASSES)
 		return;		/* 32 bits have classes for this */
 	must(vm_map_init(&map, "huge", PAGE_SIZE, half + KB4(1 << 20),
 	    VM_MAP_KERNEL, NULL) == 0);
-	must(vm_map_insert(&map, KB4(3), KB4(4), 0, "ann") == 0);
+	for (i = 1; i <= 10; i++)
+		must(vm_map_insert(&map, KB4(3 * i), KB4(3 * i + 1), 0,
+		    "ann") == 0);
 	must(vm_map_insert(&map, half, half + PAGE_SIZE, 0, "bob") == 0);
 	vm_map_stats(&map, &a);
 	must(vm_map_alloc(&map, &r, &addr) == ENOMEM);
+	/* The same in a window that cuts a hole at each end. */
+	r.vr_min = KB4(2);
+	r.vr_max = half + KB4(9);
+	must(vm_map_alloc(&map, &r, &addr) == ENOMEM);
 	vm_map_stats(&map, &b);
-	must(b.vms_last_resort - a.vms_last_resort == 1);
+	must(b.vms_last_resort - a.vms_last_resort == 2);
 	must(vm_map_free(&map, half, PAGE_SIZE) == 0);
 	must(vm_map_alloc(&map, &r, &addr) == 0);
 	must(addr == half);
-	must(vm_map_destroy(&map) == 2);
+	must(vm_map_destroy(&map) == 11);
 }
 END_TEST
 
