@@ -224,7 +224,8 @@ ask(void)
 		ck_abort_msg("%lu pages, aligned %lu, guard %u, window [%#lx, "
 		    "%#lx), policy %d: error %d at %#lx, not %d at %#lx",
 		    atop(r.vr_size), atop(r.vr_align), r.vr_guard_lo,
-		    r.vr_min, r.vr_max, (int)r.vr_policy, error, addr, right, want);
+		    r.vr_min, r.vr_max, (int)r.vr_policy, error, addr, right,
+		    want);
 	must(b.vms_last_resort - a.vms_last_resort == resorts);
 	must(b.vms_last_visits - a.vms_last_visits == visits);
 	resorted += resorts;
