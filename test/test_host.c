@@ -70,7 +70,7 @@ may(vaddr_t va, bool write_it)
 
 START_TEST(memory_is_real)
 {
-	paddr_t pa = frame(), pb = frame(), got = 0;
+	paddr_t pa = frame(), pb = frame(), got = 0, got2 = 0;
 
 	ck_assert(!may(VA, false));
 	enter(VA, pa);
@@ -79,6 +79,7 @@ START_TEST(memory_is_real)
 	ck_assert_int_eq(((char *)host_phys(pa))[PAGE_SIZE - 1], 'x');
 	ck_assert_int_eq(*(char *)host_phys(pb), 0);
 	ck_assert(pmap_extract(kernel_pmap, VA + 5, &got));
+	ck_assert(pmap_kextract(VA + 5, &got2) && got2 == got);
 	ck_assert_uint_eq(got, pa + 5);
 
 	pmap_protect(kernel_pmap, VA, VA + PAGE_SIZE, VM_PROT_READ);
@@ -91,6 +92,8 @@ START_TEST(memory_is_real)
 	pmap_remove(kernel_pmap, VA, VA + 8 * PAGE_SIZE);
 	ck_assert(!may(VA, false) && !may(VA + PAGE_SIZE, false));
 	ck_assert(!pmap_extract(kernel_pmap, VA, &got));
+	ck_assert(!pmap_kextract(VA, &got));
+	ck_assert(!pmap_kextract(VM_MIN_ADDRESS, &got));
 	ck_assert_uint_eq(host_pmap_resident(kernel_pmap), 0);
 	ck_assert_ptr_null(host_pmap_check(kernel_pmap));
 }

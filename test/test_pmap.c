@@ -19,6 +19,7 @@
 #define pmap_remove	i386_remove
 #define pmap_protect	i386_protect
 #define pmap_extract	i386_extract
+#define pmap_kextract	i386_kextract
 #define pmap_test_bits	i386_test_bits
 #define pmap_clear_bits	i386_clear_bits
 #define pmap_kenter	i386_kenter
@@ -175,14 +176,16 @@ check_page(const struct model *m, unsigned i)
 {
 	const struct page *p = &m->m_page[i];
 	pte_t pte = sim_walk(m->m_pm->pm_pd, addr(m, i));
-	paddr_t pa = 0;
+	paddr_t pa = 0, kpa = 0;
 
 	must(pmap_extract(m->m_pm, addr(m, i) + 5, &pa) == (p->p_pa != 0));
+	must(!is_kernel(m) ||
+	    pmap_kextract(addr(m, i) + 5, &kpa) == (p->p_pa != 0));
 	if (p->p_pa == 0) {
 		must(pte == 0);
 		return;
 	}
-	must(pa == p->p_pa + 5);
+	must(pa == p->p_pa + 5 && (!is_kernel(m) || kpa == pa));
 	must((pte & PG_FRAME) == p->p_pa);
 	must(!(pte & PG_V) == !(p->p_prot & VM_PROT_ALL));
 	must(!(pte & PG_RW) == !(p->p_prot & VM_PROT_WRITE));

@@ -97,7 +97,7 @@ kmem_page(const void *ptr)
 	if (!(va >= VM_HEAP_MIN && va < VM_HEAP_MAX) &&
 	    !(va >= VM_SLAB_MIN && va < VM_SLAB_MAX))
 		return NULL;
-	if (!pmap_extract(kernel_pmap, trunc_page(va), &pa))
+	if (!pmap_kextract(va, &pa))
 		return NULL;
 	pg = vm_phys_page(pa);
 	if (pg == NULL || pg->pg_owner != VM_PAGE_KMEM)

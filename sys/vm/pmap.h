@@ -3,7 +3,7 @@
  * sys/i386/pmap.c answers for i386, test/host/host_pmap.c for a user program.
  *
  *	any pmap	enter, remove, protect, extract, test and clear bits
- *	the kernel's	kenter, kremove: many pages at once
+ *	the kernel's	kenter, kremove: many pages at once; kextract
  *	whole ones	create, destroy, activate
  *	frames		zero_page, copy_page
  *
@@ -61,6 +61,15 @@ void	pmap_protect(struct pmap *, vaddr_t sva, vaddr_t eva, vm_prot_t prot);
 
 /* The physical address behind va, if mapped; *pa is set only then. */
 bool	pmap_extract(struct pmap *, vaddr_t va, paddr_t *pa);
+
+/*
+ * The same for an address of the kernel's, without a lock, for whoever has
+ * to know for each pointer what lies behind it.
+ * => right for as long as the page is the caller's; of other pages it tells
+ *    what was there a moment ago
+ * => va need not be aligned; one that is not the kernel's is not mapped
+ */
+bool	pmap_kextract(vaddr_t va, paddr_t *pa);
 
 /*
  * Was the page at va read or written, and was it written, since it was

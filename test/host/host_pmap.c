@@ -247,7 +247,7 @@ ptp_make(struct pmap *pm, vaddr_t va)
 	pt->pt_base = va & ~(PTP_SIZE - 1);
 	pt->pt_frame = frame;
 	pt->pt_next = *link;
-	*link = pt;
+	__atomic_store_n(link, pt, __ATOMIC_RELEASE);
 	pm->pm_nptps++;
 	event(HOST_PTP_ALLOC, pm, pt->pt_base, pt->pt_base + PTP_SIZE, frame);
 	return pt;
@@ -543,6 +543,31 @@ pmap_extract(struct pmap *pm, vaddr_t va, paddr_t *pa)
 	if (pt != NULL)
 		pte = *pte_of(pt, va);
 	vm_mtx_exit(&pm->pm_lock);
+	if (pte == 0)
+		return false;
+	*pa = (pte & PTE_FRAME) | (va & PAGE_MASK);
+	return true;
+}
+
+/*
+ * The kernel's tables are never freed, and a new one is put in front of its
+ * bucket when it is whole: who reads needs no lock.
+ */
+bool
+pmap_kextract(vaddr_t va, paddr_t *pa)
+{
+	const struct ptp *pt;
+	paddr_t pte;
+
+	if (va < VM_MIN_KERNEL_ADDRESS || va >= VM_MAX_KERNEL_ADDRESS)
+		return false;
+	pt = __atomic_load_n(ptp_bucket(kernel_pmap, va), __ATOMIC_ACQUIRE);
+	while (pt != NULL && pt->pt_base != (va & ~(PTP_SIZE - 1)))
+		pt = pt->pt_next;
+	if (pt == NULL)
+		return false;
+	pte = __atomic_load_n(&pt->pt_pte[(va & (PTP_SIZE - 1)) >> PAGE_SHIFT],
+	    __ATOMIC_RELAXED);
 	if (pte == 0)
 		return false;
 	*pa = (pte & PTE_FRAME) | (va & PAGE_MASK);
