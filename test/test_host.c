@@ -108,6 +108,20 @@ START_TEST(a_range_is_one_call)
 	before = host_syscalls();
 	pmap_remove(kernel_pmap, VA, VA + ptoa(100));
 	ck_assert_uint_eq(host_syscalls() - before, 1);
+
+	/* Frames that are adjacent are entered by one, here two and three. */
+	paddr_t pa[5], run;
+	ck_assert_int_eq(vm_phys_alloc_run(7, 1, 0, 0, PFN_MAX, VM_PAGE_USER,
+	    &run), 0);
+	for (unsigned i = 0; i < 5; i++)
+		pa[i] = run + ptoa(i < 2 ? i + 4 : i - 2);
+	before = host_syscalls();
+	ck_assert_int_eq(pmap_kenter(VA, pa, 5, VM_PROT_RW), 0);
+	ck_assert_uint_eq(host_syscalls() - before, 2);
+	for (unsigned i = 0; i < 5; i++) {
+		*(volatile unsigned *)(VA + ptoa(i)) = i + 1;
+		ck_assert_uint_eq(*(unsigned *)host_phys(pa[i]), i + 1);
+	}
 }
 END_TEST
 

@@ -125,16 +125,21 @@ host_prot(vm_prot_t prot)
 	    (prot & VM_PROT_WRITE ? PROT_WRITE : 0);
 }
 
+/*
+ * Have [start, end) show the frames from pa on.  They are there when it
+ * returns (MAP_POPULATE), as on a machine whose memory is there: the host
+ * would give them one by one when they are touched, which costs more.
+ */
 static void
-host_map(vaddr_t va, paddr_t pa, vm_prot_t prot)
+host_map(vaddr_t start, vaddr_t end, paddr_t pa, vm_prot_t prot)
 {
-	void *got = mmap((void *)va, PAGE_SIZE, host_prot(prot), MAP_SHARED |
-	    MAP_FIXED, memfd, (off_t)pa);
+	void *got = mmap((void *)start, end - start, host_prot(prot),
+	    MAP_SHARED | MAP_FIXED | MAP_POPULATE, memfd, (off_t)pa);
 
 	nsyscalls++;
 	if (got == MAP_FAILED)
-		vm_host_panic("host_pmap: map %#lx to frame %#lx: %s", va, pa,
-		    strerror(errno));
+		vm_host_panic("host_pmap: map [%#lx, %#lx) to frame %#lx: %s",
+		    start, end, pa, strerror(errno));
 }
 
 static void
@@ -308,7 +313,10 @@ check_entry(const char *who, vaddr_t va, paddr_t pa, vm_prot_t prot)
 		    prot);
 }
 
-/* Have va's entry show the frame.  => the lock is held; the table is there */
+/*
+ * Have va's entry show the frame.
+ * => the lock is held; the table is there; the kernel's page is mapped
+ */
 static void
 enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
@@ -317,8 +325,6 @@ enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 
 	shown[pa >> PAGE_SHIFT]++;
 	*pte = pa | prot | PTE_VALID;
-	if (pm == kernel_pmap)
-		host_map(va, pa, prot);
 	event(HOST_ENTER, pm, va, va + PAGE_SIZE, pa);
 	if (old == 0) {
 		pt->pt_count++;
@@ -346,6 +352,8 @@ pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 	check_entry(__func__, va, pa, prot);
 	vm_mtx_enter(&pm->pm_lock);
 	error = need_table(pm, va);
+	if (error == 0 && pm == kernel_pmap)
+		host_map(va, va + PAGE_SIZE, pa, prot);
 	if (error == 0)
 		enter_page(pm, va, pa, prot);
 	vm_mtx_exit(&pm->pm_lock);
@@ -457,6 +465,36 @@ check_pages(const char *who, vaddr_t va, unsigned n)
 	return va + ptoa(n);
 }
 
+static void
+check_kenter(vaddr_t va, paddr_t pa, vm_prot_t prot)
+{
+	paddr_t old = *pte_of(ptp_find(kernel_pmap, va), va);
+
+	check_entry("pmap_kenter", va, pa, prot);
+	if (old != 0)
+		vm_host_panic("pmap_kenter(%#lx, %#lx, %#x): frame %#lx is "
+		    "mapped there", va, pa, prot, old & PTE_FRAME);
+}
+
+/*
+ * Enter what begins [va, eva) and lies in adjacent frames: one call of the
+ * host.  => how many pages
+ */
+static unsigned
+enter_run(vaddr_t va, vaddr_t eva, const paddr_t *pa, vm_prot_t prot)
+{
+	unsigned i, n = 0;
+
+	do {
+		check_kenter(va + ptoa(n), pa[n], prot);
+		n++;
+	} while (va + ptoa(n) != eva && pa[n] == pa[0] + ptoa(n));
+	host_map(va, va + ptoa(n), pa[0], prot);
+	for (i = 0; i < n; i++)
+		enter_page(kernel_pmap, va + ptoa(i), pa[i], prot);
+	return n;
+}
+
 int
 pmap_kenter(vaddr_t va, const paddr_t *pa, unsigned n, vm_prot_t prot)
 {
@@ -466,16 +504,8 @@ pmap_kenter(vaddr_t va, const paddr_t *pa, unsigned n, vm_prot_t prot)
 	vm_mtx_enter(&kernel_pmap->pm_lock);
 	for (at = va; at != eva && error == 0; at = ptp_end(at, eva))
 		error = need_table(kernel_pmap, at);
-	for (at = va; at != eva && error == 0; at += PAGE_SIZE, pa++) {
-		paddr_t old = *pte_of(ptp_find(kernel_pmap, at), at);
-
-		check_entry(__func__, at, *pa, prot);
-		if (old != 0)
-			vm_host_panic("pmap_kenter(%#lx, %#lx, %#x): frame "
-			    "%#lx is mapped there", at, *pa, prot,
-			    old & PTE_FRAME);
-		enter_page(kernel_pmap, at, *pa, prot);
-	}
+	for (at = va; at != eva && error == 0; at += ptoa(n), pa += n)
+		n = enter_run(at, eva, pa, prot);
 	vm_mtx_exit(&kernel_pmap->pm_lock);
 	return error;
 }
