@@ -15,6 +15,7 @@
 KERNBASE	equ 0xC0000000		; pmap_boot.c checks these against
 BOOTSTACK_MIN	equ 0xE0400000		; memlayout.h
 BOOTSTACK_SIZE	equ 0x4000
+FAULTSTACK_SIZE	equ 0x2000
 PAGE_SIZE	equ 0x1000
 PG_V		equ 0x001
 PG_RW		equ 0x002
@@ -104,5 +105,9 @@ boot_pt_misc:	resb PAGE_SIZE
 section .bootstack nobits alloc noexec write align=4096
 boot_stack_frames:
 	resb BOOTSTACK_SIZE
+
+; The double fault's own (segments.c), with room for the debugger.
+section .faultstack nobits alloc noexec write align=4096
+	resb FAULTSTACK_SIZE
 
 section .note.GNU-stack noalloc noexec nowrite progbits

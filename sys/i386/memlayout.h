@@ -15,8 +15,10 @@
  *  0xD03FF000  guard: the heap window's last page              --
  *  0xC0400000  heap window                    256 MB - 4 KB  rw  kmem_alloc
  *  0xC03FF000  guard: the image slot's last page               --
- *              not mapped
- *  data_end    (physical memory goes on: boot stack, first tables)
+ *  image_end   not mapped
+ *  fault_stack double fault's stack, growing down       8 KB  rw  pmap_boot
+ *              not mapped: a guard
+ *  data_end    (physical memory goes on: first tables, boot stack)
  *  data_start  data, bss                                     rw  pmap_boot
  *  init_start  what only boot needs; nothing after it        rw  pmap_boot
  *              rodata                                        r-  pmap_boot
@@ -64,7 +66,7 @@
 extern char text_start[], text_end[], rodata_start[], rodata_end[];
 extern char init_start[], init_end[];	/* given back after boot */
 extern char data_start[], data_end[];
-extern char boot_tables[], boot_stack[], image_end[];
+extern char boot_tables[], boot_stack[], fault_stack[], image_end[];
 
 #define MEMLAYOUT_ASSERT(e)	_Static_assert(e, "memlayout.h: " #e)
 MEMLAYOUT_ASSERT(KERNBASE == VM_MIN_KERNEL_ADDRESS);

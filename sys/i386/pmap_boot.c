@@ -109,6 +109,8 @@ image_page_bits(vaddr_t va)
 		return PG_V;
 	if (va >= (vaddr_t)init_start && va < (vaddr_t)data_end)
 		return PG_V | PG_RW;
+	if (va >= (vaddr_t)fault_stack && va < (vaddr_t)image_end)
+		return PG_V | PG_RW;
 	if (va >= PTOKV(VGA_PA) && va < PTOKV(VGA_PA) + VGA_SIZE)
 		return PG_V | PG_RW | PG_N;
 	return 0;
@@ -129,6 +131,7 @@ check_locore(void)
 		KASSERT((stack[off >> PAGE_SHIFT] & PG_FRAME) ==
 		    KVTOP(boot_stack) + off);
 	KASSERT(!(pmap_live_pte(STACK_GUARD) & PG_V));
+	KASSERT((vaddr_t)data_end < (vaddr_t)fault_stack);
 	KASSERT((vaddr_t)text_start == PTOKV(IMAGE_PA));
 	KASSERT((vaddr_t)text_end <= (vaddr_t)rodata_start);
 	KASSERT((vaddr_t)rodata_end <= (vaddr_t)init_start);

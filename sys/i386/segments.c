@@ -5,11 +5,13 @@
  * threads; and a second one only for the double fault.  A kernel stack that
  * has run into its guard page has no room for the page fault's frame, so the
  * CPU turns it into a double fault, and only a task gate brings a stack of
- * its own along.
+ * its own along.  That one has a guard page, too: who overflows it ends here
+ * again, from its top, instead of in other data.
  */
 #include <i386/machdep.h>
 #include <i386/memlayout.h>
 #include <i386/trapframe.h>
+#include <kern/md.h>
 #include <machine/cpufunc.h>
 
 struct tss {
@@ -42,17 +44,15 @@ _Static_assert(sizeof(struct tss) == 104, "tss");
 
 #define DT_BUSY		0x02u		/* a TSS that is running, or waits */
 
-#define DF_STACK_SIZE	8192		/* room for the debugger */
-
 extern char trap_stubs[];		/* 16 bytes each */
 extern void double_fault_entry(void);
+extern void call_on_stack(void (*fn)(void *), void *arg, void *top);
 extern struct tss main_tss;
 
 struct tss main_tss;
 static struct tss df_tss;
 static uint64_t gdt[7];
 static uint64_t idt[T_NVECTORS];
-static char df_stack[DF_STACK_SIZE] __attribute__((aligned(16)));
 
 static uint64_t
 segment(uint32_t base, uint32_t limit, unsigned type, unsigned flags)
@@ -111,7 +111,7 @@ tss_init(void)
 	df_tss.tss_cr3 = KVTOP(boot_pd);
 	df_tss.tss_eip = (uintptr_t)double_fault_entry;
 	df_tss.tss_eflags = 2;			/* that bit is always set */
-	df_tss.tss_esp = (uintptr_t)df_stack + sizeof(df_stack);
+	df_tss.tss_esp = (uintptr_t)image_end;
 	df_tss.tss_cs = SEL_KCODE;
 	df_tss.tss_ss = df_tss.tss_ds = df_tss.tss_es = SEL_KDATA;
 	df_tss.tss_fs = df_tss.tss_gs = SEL_KDATA;
@@ -175,6 +175,12 @@ segments_leave_double_fault(void)
 	gdt[SEL_DFTSS / 8] &= ~busy;
 	ltr(SEL_TSS);
 	write_eflags(read_eflags() & ~EFLAGS_NT);
+}
+
+void
+md_on_fault_stack(void (*fn)(void *), void *arg)
+{
+	call_on_stack(fn, arg, image_end);
 }
 
 void

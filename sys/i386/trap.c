@@ -66,6 +66,8 @@ forbidden_place(vaddr_t va)
 		{ VM_SLAB_MAX - PAGE_SIZE,
 		    " (the guard page below the boot stack)" },
 		{ STACK_GUARD, " (the guard page above the boot stack)" },
+		{ (vaddr_t)fault_stack - PAGE_SIZE,
+		    " (the guard page below the double fault's stack)" },
 	};
 
 	for (unsigned i = 0; i < nitems(places); i++) {

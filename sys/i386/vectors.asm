@@ -11,7 +11,7 @@ ERROR_CODES	equ 1<<8 | 1<<10 | 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<17 | \
 		    1<<21 | 1<<29 | 1<<30
 %define HAS_ERROR(n)	((n) < 32 && (ERROR_CODES >> (n)) & 1)
 
-global trap_stubs, double_fault_entry
+global trap_stubs, double_fault_entry, call_on_stack
 extern trap, trap_double_fault, main_tss
 
 section .text
@@ -69,5 +69,18 @@ double_fault_entry:
 .stop:	cli
 	hlt
 	jmp .stop
+
+; call_on_stack(fn, arg, top): fn(arg), on the stack that begins below top.
+call_on_stack:
+	push ebp
+	mov ebp, esp
+	mov eax, [ebp + 8]
+	mov edx, [ebp + 12]
+	mov esp, [ebp + 16]
+	push edx
+	call eax
+	mov esp, ebp
+	pop ebp
+	ret
 
 section .note.GNU-stack noalloc noexec nowrite progbits

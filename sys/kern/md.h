@@ -51,6 +51,8 @@ void	md_reboot(void) __dead2;
 void	md_halt(int code) __dead2;
 /* For tests of the tests: an empty IDT, then a trap.  The machine resets. */
 void	md_triple_fault(void) __dead2;
+/* fn(arg), on the stack that the handler of a stack overflow has. */
+void	md_on_fault_stack(void (*fn)(void *), void *arg);
 
 /*
  * For the debugger.  md_read/md_write touch memory that may be unmapped or

@@ -24,6 +24,7 @@ static const struct selftest tests[] = {
 	{ "panic", test_panic },
 	{ "clock", test_clock },
 	{ "protection", test_protection },
+	{ "stacks", test_stacks },
 	{ "guards", test_guards },
 	{ "frames", test_phys },
 	{ "pressure", test_pressure },

@@ -41,6 +41,9 @@ const char *test_protection(void);
 const char *test_pmap_check(void);
 const char *test_pmap_user(void);
 
+/* selftest_stack.c */
+const char *test_stacks(void);
+
 /* selftest_vm.c */
 const char *test_guards(void);
 const char *test_phys(void);
