@@ -246,7 +246,7 @@ options(int argc, char **argv)
 		}
 	if (opt.seed == 0)
 		bench_die("from a seed of 0 nothing is drawn");
-	bench_figures_to(path);
+	bench_figures_to(path, "map");
 }
 
 int

@@ -17,6 +17,7 @@
 
 #include <vm/vm_map_impl.h>
 
+#include "bench.h"
 #include "peer/peer.h"
 
 enum who { CORE, PUBLIC, PEER, NWHO };
@@ -169,11 +170,6 @@ peer_free(struct track *t, size_t k)
 
 /* --- bench_map_work.c: what is asked of them --- */
 
-struct rng {
-	uint64_t	r_state;
-};
-uint32_t rng_below(struct rng *, uint32_t n);
-
 /* The clients that a measurement is about, at the same map. */
 struct bench {
 	const struct workload *b_work;
@@ -213,8 +209,6 @@ void	bench_do(struct bench *, const struct draw *, size_t n);
 void	bench_same(const struct workload *, size_t n, size_t nops,
 	    uint64_t seed);
 
-void	bench_die(const char *fmt, ...) __printflike(1, 2) __dead2;
-
 /*
  * Measure in a process of its own, with a machine booted; every workload, or
  * those named, with 100, 1,000, ... max_n regions.
@@ -223,18 +217,5 @@ void	bench_die(const char *fmt, ...) __printflike(1, 2) __dead2;
 typedef void	bench_fn(const struct workload *, size_t n);
 void	bench_apart(bench_fn *, const struct workload *, size_t n);
 void	bench_each(bench_fn *, char **names, size_t max_n);
-
-/* Median; sorts. */
-double	bench_median(double *, size_t n);
-
-/*
- * One figure a line for scripts; kept back and printed after the tables.
- * => path NULL: nobody wants the file
- * => peer 0: there is none
- */
-void	bench_figures_to(const char *path);
-void	bench_figure(const char *unit, double ours, double peer,
-	    const char *name, ...) __printflike(4, 5);
-void	bench_figures_print(void);
 
 #endif

@@ -216,7 +216,7 @@ main(int argc, char **argv)
 			bench_die("usage: bench_map_frag [-q] [-o FILE] "
 			    "[-d DIR]");
 		}
-	bench_figures_to(path);
+	bench_figures_to(path, "map");
 	printf("After %u operations; classes of a %d-bit machine (%zu bytes "
 	    "an entry,\ndrm_mm's %zu).  Pages; of the requests that failed, "
 	    "the last column is those\nthat had as many pages free.\n\n"

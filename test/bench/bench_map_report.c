@@ -1,11 +1,9 @@
 /*
  * Each measurement runs in a process of its own, so that nobody inherits
- * another's heap; and its figures, one a line for scripts, pass through a
- * file.
+ * another's heap.
  */
 #include <sys/wait.h>
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,80 +11,6 @@
 
 #include "bench_map.h"
 #include "host.h"
-
-static const char *figures;
-static char unnamed[] = "/tmp/bench_map.XXXXXX";
-
-static int
-by_value(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-double
-bench_median(double *v, size_t n)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
-static FILE *
-figures_open(const char *mode)
-{
-	FILE *f = fopen(figures, mode);
-
-	if (f == NULL)
-		bench_die("%s cannot be opened", figures);
-	return f;
-}
-
-void
-bench_figures_to(const char *path)
-{
-	int fd;
-
-	figures = path;
-	if (path == NULL) {
-		fd = mkstemp(unnamed);
-		if (fd == -1)
-			bench_die("%s cannot be made", unnamed);
-		close(fd);
-		figures = unnamed;
-	}
-	fclose(figures_open("w"));
-}
-
-void
-bench_figure(const char *unit, double ours, double peer, const char *name, ...)
-{
-	FILE *f = figures_open("a");
-	va_list ap;
-
-	va_start(ap, name);
-	fprintf(f, "bench map.");
-	vfprintf(f, name, ap);
-	va_end(ap);
-	fprintf(f, " ours=%.6g", ours);
-	if (peer != 0)
-		fprintf(f, " peer=%.6g ratio=%.3g", peer, ours / peer);
-	fprintf(f, " %s\n", unit);
-	fclose(f);
-}
-
-void
-bench_figures_print(void)
-{
-	FILE *f = figures_open("r");
-	int c;
-
-	while ((c = getc(f)) != EOF)
-		putchar(c);
-	fclose(f);
-	if (figures == unnamed)
-		unlink(unnamed);
-}
 
 void
 bench_apart(bench_fn *fn, const struct workload *w, size_t n)

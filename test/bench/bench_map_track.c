@@ -12,19 +12,6 @@
 
 const char *const who_name[NWHO] = { "core", "public", "peer" };
 
-void
-bench_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "bench: ");
-	vfprintf(stderr, fmt, ap);
-	fprintf(stderr, "\n");
-	va_end(ap);
-	exit(1);
-}
-
 /*
  * As many bytes as a page of the store has for each entry, less what is left
  * over: strides are whole halves of a cache line.

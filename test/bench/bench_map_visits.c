@@ -88,7 +88,7 @@ main(int argc, char **argv)
 			bench_die("usage: bench_map_visits [-q] [-o FILE] "
 			    "[WORKLOAD ...]");
 		}
-	bench_figures_to(path);
+	bench_figures_to(path, "map");
 	printf("Nodes that a search by best fit reads.\n\n"
 	    "%-15s %8s %8s %8s %12s %12s\n", "workload", "n", "mean",
 	    "worst", "2 log2(n+2)", "last resort");

@@ -13,12 +13,6 @@
 /* The map of the shapes of test_vmalloc: 4 GB. */
 #define SHAPE_PAGES	((vsize_t)1 << 20)
 
-uint32_t
-rng_below(struct rng *r, uint32_t n)
-{
-	return (uint32_t)((uint64_t)k_random(&r->r_state) * n >> 32);
-}
-
 void
 bench_do(struct bench *b, const struct draw *d, size_t n)
 {
