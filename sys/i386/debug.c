@@ -155,3 +155,23 @@ md_backtrace(const struct trapframe *tf,
 		fp = next;
 	}
 }
+
+/* A frame below that of md_roots, where the registers are. */
+static void __attribute__((__noinline__))
+roots_from_here(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg)
+{
+	vaddr_t sp = (vaddr_t)__builtin_frame_address(0);
+
+	fn((vaddr_t)data_start, (vaddr_t)data_end, arg);
+	/* On another stack: how much of this one is in use is not known. */
+	if (sp < BOOTSTACK_MIN || sp >= BOOTSTACK_MAX)
+		sp = BOOTSTACK_MIN;
+	fn(sp, BOOTSTACK_MAX, arg);
+}
+
+void
+md_roots(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg)
+{
+	__builtin_unwind_init();	/* the registers, onto the stack */
+	roots_from_here(fn, arg);
+}

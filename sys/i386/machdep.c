@@ -7,6 +7,12 @@
 #include <kern/md.h>
 #include <machine/cpufunc.h>
 
+#define CMOS_INDEX	0x70
+#define CMOS_DATA	0x71
+#define CMOS_TIME	10		/* registers with time and status */
+#define PIT_COUNTER0	0x40
+#define PIT_CONTROL	0x43		/* 0: latch counter 0 */
+
 #define RESET_CONTROL	0xCF9		/* Intel's PIIX3 and later */
 #define RESET_ALL	0x02		/* not the CPU alone, */
 #define RESET_NOW	0x04		/* when this bit comes on */
@@ -117,6 +123,29 @@ uint64_t
 md_tsc(void)
 {
 	return rdtsc();
+}
+
+/*
+ * The time of day to the second, where the timer is between two ticks, and
+ * what the CPU has counted since it began.  An emulator that counts its own
+ * instructions as time begins the same each time.
+ */
+unsigned long
+md_random(void)
+{
+	uint64_t x = 0x9E3779B97F4A7C15;	/* 2^64 by the golden ratio */
+
+	for (uint8_t r = 0; r < CMOS_TIME; r++) {
+		outb(CMOS_INDEX, r);
+		x = x * 31 + inb(CMOS_DATA);
+	}
+	outb(PIT_CONTROL, 0);
+	x = x * 31 + inb(PIT_COUNTER0);
+	x = x * 31 + inb(PIT_COUNTER0);
+	if (md_has_tsc())
+		x ^= md_tsc() << 20;
+	k_random(&x);
+	return k_random(&x);
 }
 
 void

@@ -20,6 +20,7 @@ static const struct selftest tests[] = {
 	{ "printf", test_printf },
 	{ "symbols", test_symbols },
 	{ "trace", test_trace },
+	{ "roots", test_roots },
 	{ "locks", test_locks },
 	{ "panic", test_panic },
 	{ "clock", test_clock },

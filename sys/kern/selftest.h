@@ -32,6 +32,7 @@ const char *test_structures(void);
 const char *test_printf(void);
 const char *test_symbols(void);
 const char *test_trace(void);
+const char *test_roots(void);
 const char *test_locks(void);
 const char *test_panic(void);
 const char *test_clock(void);

@@ -93,6 +93,50 @@ test_trace(void)
 	return seen == 2 ? NULL : test_failed("%u of 2 callers seen", seen);
 }
 
+/* Is arg in [start, end)?  Then it is NULL from now on. */
+static void
+root_step(vaddr_t start, vaddr_t end, void *arg)
+{
+	vaddr_t *seek = arg;
+
+	if (*seek >= start && *seek < end)
+		*seek = 0;
+}
+
+static bool
+is_root(const void *p)
+{
+	vaddr_t seek = (vaddr_t)p;
+
+	vm_host_roots(root_step, &seek);
+	return seek == 0;
+}
+
+/* What sys/vm's leak scan and its audit trail see of the kernel. */
+const char *
+test_roots(void)
+{
+	static void *in_bss;
+	static void *in_data = &in_data;
+	void *volatile on_stack = NULL;
+	char name[40];
+	vaddr_t pc[2];
+
+	if (!is_root(&in_bss) || !is_root(&in_data) ||
+	    !is_root((const void *)(uintptr_t)&on_stack))
+		return "a variable is no root";
+	if (is_root((void *)VM_HEAP_MIN) || is_root((void *)VM_SLAB_MIN))
+		return "the windows are roots";
+	if (vm_host_backtrace(pc, 2) != 2)
+		return "no call chain";
+	vm_host_symbol(pc[1], name, sizeof(name));
+	if (strncmp(name, "run_", 4) != 0 && strncmp(name, "panic_", 6) != 0)
+		return test_failed("the caller's caller is %s", name);
+	if (vm_host_random() == vm_host_random())
+		return "a random number comes twice";
+	return NULL;
+}
+
 static struct vm_mtx mtx_a, mtx_b;
 static struct vm_rwlock rw;
 

@@ -239,6 +239,59 @@ vm_host_ticks(void)
 	return md_ticks();
 }
 
+struct callers {
+	vaddr_t		*c_pc;
+	unsigned	 c_n, c_max;
+	unsigned	 c_skip;
+};
+
+static bool
+backtrace_step(vaddr_t pc, vaddr_t frame, void *arg)
+{
+	struct callers *c = arg;
+
+	if (c->c_skip > 0)
+		c->c_skip--;
+	else if (c->c_n < c->c_max)
+		c->c_pc[c->c_n++] = pc;
+	return c->c_n < c->c_max;
+}
+
+/* The chain begins in this very function, and goes on in our caller. */
+unsigned
+vm_host_backtrace(vaddr_t *pc, unsigned n)
+{
+	struct callers c = { pc, 0, n, 2 };
+
+	md_backtrace(NULL, backtrace_step, &c);
+	return c.c_n;
+}
+
+/* Return addresses: the call is what lies before. */
+void
+vm_host_symbol(vaddr_t pc, char *buf, size_t size)
+{
+	vaddr_t off;
+	const char *name = ksym_find(pc - 1, &off);
+
+	if (name != NULL)
+		k_snprintf(buf, size, "%s+%#lx", name, off + 1);
+	else
+		k_snprintf(buf, size, "%#lx", pc);
+}
+
+void
+vm_host_roots(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg)
+{
+	md_roots(fn, arg);
+}
+
+unsigned long
+vm_host_random(void)
+{
+	return md_random();
+}
+
 void
 vm_host_log(const char *fmt, ...)
 {

@@ -12,6 +12,10 @@
  *	vm_host_sleep/wakeup	KM_SLEEP waits for memory
  *	vm_host_intr		growing and returning are not for interrupts
  *	vm_host_ticks		reaping works by time
+ *	vm_host_backtrace	who allocated and who freed, for the audit trail;
+ *	vm_host_symbol		with names, where there are any
+ *	vm_host_roots		leaks: what nothing points to from there
+ *	vm_host_random		links through freed memory are encoded with it
  *	vm_host_log		one line for a person
  *	vm_host_panic		a caller's corruption; does not return
  *
@@ -24,6 +28,7 @@
 #include <stdbool.h>
 
 #include <libkern/libkern.h>
+#include <machine/vmparam.h>
 
 /* Room for whatever the kernel around us calls a lock. */
 struct vm_rwlock {
@@ -65,6 +70,30 @@ void	vm_host_wakeup(const void *chan);
 
 bool	vm_host_intr(void);		/* are we in an interrupt? */
 unsigned long vm_host_ticks(void);	/* 100 a second, wraps */
+
+/*
+ * The debugging of caches (kmem_debug.h) asks for these; without it only
+ * vm_host_random is called, once at boot.  A kernel that has nothing to say
+ * to one of the first three returns 0, writes "" or calls nobody.
+ */
+
+/*
+ * The call chain: pc[0] lies in the function that called our caller, and so
+ * on outwards.  => how many there were, at most n
+ */
+unsigned vm_host_backtrace(vaddr_t *pc, unsigned n);
+/* The name of the code at pc, "function+0x12", or its number in hex. */
+void	vm_host_symbol(vaddr_t pc, char *buf, size_t size);
+/*
+ * Call fn for each range [start, end), aligned to pointers, outside of what
+ * kmem_alloc gave, where a pointer may be kept: static data, stacks that are
+ * in use and registers.
+ */
+void	vm_host_roots(void (*fn)(vaddr_t start, vaddr_t end, void *arg),
+	    void *arg);
+/* A number that nobody guesses; as good as the machine can. */
+unsigned long vm_host_random(void);
+
 void	vm_host_log(const char *fmt, ...) __printflike(1, 2);
 void	vm_host_panic(const char *fmt, ...) __printflike(1, 2) __dead2;
 

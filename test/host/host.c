@@ -10,10 +10,13 @@
 #define _GNU_SOURCE
 #include <sched.h>
 #include <setjmp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <time.h>
+#include <unwind.h>
 
 #include <vm/vm_host.h>
 
@@ -30,6 +33,8 @@ struct held {
 	enum held_kind	 h_kind;
 };
 
+extern char __data_start[], _end[];	/* the linker's: all static data */
+
 static __thread struct held held[MAXHELD];
 static __thread struct host_locks locks;
 static __thread jmp_buf *catcher;
@@ -40,7 +45,9 @@ static atomic_ulong ticks;
 static atomic_bool may_sleep;
 static bool (*sleep_fn)(const void *);
 static _Atomic uint64_t nsleeps, nwakeups, nlogs;
-static __thread char log_line[MAXLINE];
+static __thread char log_lines[HOST_NLOGS][MAXLINE];
+static __thread unsigned log_next;
+static __thread vaddr_t roots_start, roots_end;
 
 /*
  * The list of locks held.
@@ -323,6 +330,96 @@ host_advance(unsigned long n)
 }
 
 /*
+ * The stack, by its unwinding tables: a program need not keep frame pointers
+ * for us.
+ */
+struct callers {
+	vaddr_t		*c_pc;
+	unsigned	 c_n, c_max;
+	unsigned	 c_skip;
+};
+
+static _Unwind_Reason_Code
+backtrace_step(struct _Unwind_Context *ctx, void *arg)
+{
+	struct callers *c = arg;
+	vaddr_t pc = _Unwind_GetIP(ctx);
+
+	if (pc == 0)
+		return _URC_END_OF_STACK;
+	if (c->c_skip > 0)
+		c->c_skip--;
+	else if (c->c_n < c->c_max)
+		c->c_pc[c->c_n++] = pc;
+	return c->c_n < c->c_max ? _URC_NO_REASON : _URC_END_OF_STACK;
+}
+
+/* The chain begins in this very function, and goes on in our caller. */
+unsigned __attribute__((__noinline__))
+vm_host_backtrace(vaddr_t *pc, unsigned n)
+{
+	struct callers c = { pc, 0, n, 2 };
+
+	if (n > 0)
+		_Unwind_Backtrace(backtrace_step, &c);
+	return c.c_n;
+}
+
+/* addr2line knows more: a program's own symbols are not for itself. */
+void
+vm_host_symbol(vaddr_t pc, char *buf, size_t size)
+{
+	k_snprintf(buf, size, "%#lx", pc);
+}
+
+/* This thread's stack, from its caller's frame outwards. */
+static void __attribute__((__noinline__))
+root_stack(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg)
+{
+	vaddr_t sp = (vaddr_t)__builtin_frame_address(0);
+	pthread_attr_t attr;
+	void *base;
+	size_t size;
+
+	if (pthread_getattr_np(pthread_self(), &attr) != 0)
+		return;
+	if (pthread_attr_getstack(&attr, &base, &size) == 0)
+		fn(sp, (vaddr_t)base + size, arg);
+	pthread_attr_destroy(&attr);
+}
+
+void
+vm_host_roots(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg)
+{
+	const vaddr_t mask = sizeof(void *) - 1;
+
+	if (roots_end != 0) {
+		fn(roots_start, roots_end, arg);
+		return;
+	}
+	__builtin_unwind_init();	/* the registers, onto the stack */
+	fn(((vaddr_t)__data_start + mask) & ~mask, (vaddr_t)_end & ~mask, arg);
+	root_stack(fn, arg);
+}
+
+void
+host_set_roots(const void *start, const void *end)
+{
+	roots_start = (vaddr_t)start;
+	roots_end = (vaddr_t)end;
+}
+
+unsigned long
+vm_host_random(void)
+{
+	unsigned long x;
+
+	if (getrandom(&x, sizeof(x), 0) != (ssize_t)sizeof(x))
+		vm_host_panic("vm_host_random: the host has none");
+	return x;
+}
+
+/*
  * Log and panic.
  */
 void
@@ -337,13 +434,20 @@ vm_host_log(const char *fmt, ...)
 	if (getenv("HOST_LOG") != NULL)
 		fprintf(stderr, "%s\n", line);
 	nlogs++;
-	k_strlcpy(log_line, line, sizeof(log_line));
+	k_strlcpy(log_lines[log_next++ % HOST_NLOGS], line, MAXLINE);
+}
+
+const char *
+host_log_line(unsigned back)
+{
+	return back >= HOST_NLOGS ? "" :
+	    log_lines[(log_next - 1 - back) % HOST_NLOGS];
 }
 
 const char *
 host_log_last(void)
 {
-	return log_line;
+	return host_log_line(0);
 }
 
 uint64_t

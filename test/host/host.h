@@ -76,9 +76,20 @@ void	host_set_sleep(bool may, bool (*fn)(const void *chan));
 uint64_t host_sleeps(void);	/* calls of vm_host_sleep() */
 uint64_t host_wakeups(void);
 
-/* vm_host_log: the last line, and how many; HOST_LOG=1 prints them. */
+/*
+ * vm_host_log: this thread's last line, the one so many before it (the last
+ * HOST_NLOGS are kept), and how many there were; HOST_LOG=1 prints them.
+ */
+#define HOST_NLOGS	64
 const char *host_log_last(void);
+const char *host_log_line(unsigned back);
 uint64_t host_log_count(void);
+
+/*
+ * Where vm_host_roots() looks for pointers, in this thread: [start, end),
+ * and nowhere else.  NULL, NULL: the program's data and the thread's stack.
+ */
+void	host_set_roots(const void *start, const void *end);
 
 /*
  * What was done to page tables, newest last, the last HOST_NEVENTS of it.
