@@ -11,6 +11,7 @@
 #include <vm/kmalloc_impl.h>
 #include <vm/vm_fail.h>
 
+#include "heap_stats.h"
 #include "host.h"
 #include "ledger.h"
 #include "must.h"
@@ -49,7 +50,7 @@ done(void)
 
 	check_all();
 	while ((kt = kmalloc_next(kt)) != NULL)
-		must(kt->kt_inuse == 0 && kt->kt_bytes == 0);
+		must(stats_of(kt).ks_inuse == 0 && stats_of(kt).ks_bytes == 0);
 	kmem_cache_reap_all();
 	bad = ledger_since(&before);
 	if (bad != NULL)
@@ -164,14 +165,14 @@ START_TEST(every_size)
 		must(kmalloc_held(size) >= size);
 		fill(p[size], size, size);
 	}
-	must(M_ONE->kt_inuse == nitems(p) - 1);
-	must(M_ONE->kt_sizes == 0x3FFF);
+	must(stats_of(M_ONE).ks_inuse == nitems(p) - 1);
+	must(stats_of(M_ONE).ks_sizes == 0x3FFF);
 	check_all();
 	for (size = 1; size < nitems(p); size++) {
 		must(holds(p[size], size, size));
 		kfree(p[size], M_ONE);
 	}
-	must(M_ONE->kt_high > 4000 * nitems(p));
+	must(stats_of(M_ONE).ks_high > 4000 * nitems(p));
 	done();
 }
 END_TEST
@@ -193,14 +194,14 @@ START_TEST(absurd)
 	must(kcalloc(SIZE_MAX, SIZE_MAX, M_ONE, 0) == NULL);
 	must(kcalloc(((size_t)1 << sizeof(size_t) * 4) + 1,
 	    (size_t)1 << sizeof(size_t) * 4, M_ONE, 0) == NULL);
-	must(M_ONE->kt_fails == 0);
+	must(stats_of(M_ONE).ks_fails == 0);
 	p = kmalloc(100, M_ONE, 0);
 	fill(p, 100, 1);
 	for (i = 0; i < nitems(too_much); i++) {
 		must(kmalloc(too_much[i], M_ONE, 0) == NULL);
 		must(krealloc(p, too_much[i], M_ONE, 0) == NULL);
 		must(holds(p, 100, 1));
-		must(M_ONE->kt_fails == 2 * i + 2);
+		must(stats_of(M_ONE).ks_fails == 2 * i + 2);
 	}
 	kfree(p, M_ONE);
 	kfree(NULL, M_ONE);
@@ -253,11 +254,11 @@ START_TEST(realloc_keeps)
 			    sizes[j] - was));
 			/* What is in place is not twice what is needed. */
 			must(kmalloc_usable(q) < 2 * kmalloc_held(sizes[j]));
-			must(M_ONE->kt_inuse == 1);
-			must(M_ONE->kt_bytes == kmalloc_usable(q));
+			must(stats_of(M_ONE).ks_inuse == 1);
+			must(stats_of(M_ONE).ks_bytes == kmalloc_usable(q));
 			must(krealloc(q, kmalloc_usable(q), M_ONE, 0) == q);
 			must(krealloc(q, 0, M_ONE, 0) == NULL);
-			must(M_ONE->kt_inuse == 0);
+			must(stats_of(M_ONE).ks_inuse == 0);
 		}
 	done();
 }
@@ -363,7 +364,7 @@ check_figures(const struct kmalloc_type *kt)
 			n++;
 			bytes += kmalloc_usable(slots[i].s_p);
 		}
-	must(kt->kt_inuse == n && kt->kt_bytes == bytes);
+	must(stats_of(kt).ks_inuse == n && stats_of(kt).ks_bytes == bytes);
 }
 
 START_TEST(random_operations)
@@ -397,7 +398,7 @@ START_TEST(random_operations)
 		if (s->s_p != NULL)
 			slot_free(s);
 	if (_i % 2)
-		must(M_ONE->kt_fails > 0);
+		must(stats_of(M_ONE).ks_fails > 0);
 	done();
 }
 END_TEST
@@ -588,7 +589,7 @@ START_TEST(interrupts)
 	for (i = 0; i < 10; i++)
 		kfree(small[i], M_ONE);
 	must(ledger_since(&l) == NULL);
-	must(M_ONE->kt_inuse == 0);
+	must(stats_of(M_ONE).ks_inuse == 0);
 	host_set_intr(false);
 	check_all();
 	/* Freed is freed, although the pages are still there. */
@@ -688,7 +689,7 @@ START_TEST(many_types)
 	for (i = 0; i < nitems(kt); i++) {
 		kt[i].kt_name = "many";
 		p[i] = kmalloc(i + 1, &kt[i], 0);
-		must(kt[i].kt_inuse == 1);
+		must(stats_of(&kt[i]).ks_inuse == 1);
 	}
 	check_all();
 	while ((t = kmalloc_next(t)) != NULL)
@@ -722,9 +723,11 @@ START_TEST(check_sees_faults)
 	kc = sl->sl_cache;
 	pg = kmem_page(q);
 	must(kmalloc_check() == NULL);
-	BROKEN(M_ONE->kt_inuse++, M_ONE->kt_inuse--);
-	BROKEN(M_ONE->kt_bytes -= 8, M_ONE->kt_bytes += 8);
-	BROKEN(M_TWO->kt_bytes += 8, M_TWO->kt_bytes -= 8);
+	BROKEN(M_ONE->kt_share[0].ks_inuse++, M_ONE->kt_share[0].ks_inuse--);
+	BROKEN(M_ONE->kt_share[1].ks_bytes -= 8,
+	    M_ONE->kt_share[1].ks_bytes += 8);
+	BROKEN(M_TWO->kt_share[0].ks_bytes += 8,
+	    M_TWO->kt_share[0].ks_bytes -= 8);
 	BROKEN(kc->kc_inuse++, kc->kc_inuse--);
 	BROKEN(kmem_slab_tags(kc, sl)[0]++, kmem_slab_tags(kc, sl)[0]--);
 	BROKEN(pg->pg_slab = M_TWO, pg->pg_slab = M_ONE);

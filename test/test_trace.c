@@ -32,6 +32,7 @@
 
 #include <vm/kmalloc_impl.h>
 
+#include "heap_stats.h"
 #include "host.h"
 #include "ledger.h"
 #include "must.h"
@@ -489,7 +490,8 @@ START_TEST(whole_recording)
 	bad = ledger_since(&before);
 	if (bad != NULL)
 		ck_abort_msg("%s: %s", path, bad);
-	must(M_TRACE->kt_inuse == 0 && M_TRACE->kt_bytes == 0);
+	must(stats_of(M_TRACE).ks_inuse == 0);
+	must(stats_of(M_TRACE).ks_bytes == 0);
 	must(r.r_ops > 0 && r.r_bad == 0);
 }
 END_TEST

@@ -132,20 +132,22 @@ void
 ddb_show_malloc(const struct ddb_args *da)
 {
 	const struct kmalloc_type *kt = NULL;
+	struct kmalloc_stats ks;
 	vsize_t bytes = 0;
 	unsigned long inuse = 0;
 
 	printf("type          in use      bytes  high water   requests   fails"
 	    "  sizes from\n");
 	while ((kt = kmalloc_next(kt)) != NULL) {
+		kmalloc_stats(kt, &ks);
 		printf("%-12s %7lu %10lu  %10lu %10llu %7llu ", kt->kt_name,
-		    kt->kt_inuse, kt->kt_bytes, kt->kt_high,
-		    (unsigned long long)kt->kt_requests,
-		    (unsigned long long)kt->kt_fails);
-		print_sizes(kt->kt_sizes);
+		    ks.ks_inuse, ks.ks_bytes, ks.ks_high,
+		    (unsigned long long)ks.ks_requests,
+		    (unsigned long long)ks.ks_fails);
+		print_sizes(ks.ks_sizes);
 		printf("\n");
-		inuse += kt->kt_inuse;
-		bytes += kt->kt_bytes;
+		inuse += ks.ks_inuse;
+		bytes += ks.ks_bytes;
 	}
 	printf("%-12s %7lu %10lu\n", "all", inuse, bytes);
 }

@@ -531,6 +531,7 @@ test_kmalloc(void)
 {
 	static void *p[64];
 	const char *wrong = NULL;
+	struct kmalloc_stats ks;
 	size_t size = 1;
 	unsigned n;
 
@@ -554,7 +555,8 @@ test_kmalloc(void)
 	    kmalloc((size_t)-1, M_SELFTEST, KM_NOSLEEP) != NULL ||
 	    kcalloc((size_t)1 << 31, 2, M_SELFTEST, KM_NOSLEEP) != NULL)
 		return "absurd sizes were given";
-	if (wrong == NULL && M_SELFTEST->kt_inuse != 0)
+	kmalloc_stats(M_SELFTEST, &ks);
+	if (wrong == NULL && ks.ks_inuse != 0)
 		wrong = "the type still counts something in use";
 	return wrong;
 }

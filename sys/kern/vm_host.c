@@ -203,6 +203,16 @@ vm_mtx_enter(struct vm_mtx *m)
 	lock_enter(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
 }
 
+/* What is held by another is held by whom we interrupted. */
+bool
+vm_mtx_try(struct vm_mtx *m)
+{
+	if (!bypass && how_held(&m->mtx_word[0]) != FREE)
+		return false;
+	vm_mtx_enter(m);
+	return true;
+}
+
 void
 vm_mtx_exit(struct vm_mtx *m)
 {

@@ -20,17 +20,19 @@
  *
  * 3. What is known of a piece of memory.  Nothing is stored in it.  The frame
  *    behind a pointer says whether a slab or a block of pages is there
- *    (kmem_page).  A slab keeps a byte beside each object, the identity of its
- *    type; the first frame of a block of pages points to its type.
+ *    (kmem_page).  With KMD_CHECK a slab keeps a byte beside each object, the
+ *    identity of its type; the first frame of a block of pages points to its
+ *    type always.
  *
  * 4. Accounting is in bytes that a piece takes (kmalloc_usable), not in bytes
- *    asked for: kfree is not told how many those were.
+ *    asked for: kfree is not told how many those were.  Each CPU counts for
+ *    itself, without a lock.
  *
- * 5. Locking.  One lock guards the types' figures and the marks of blocks of
+ * 5. Locking.  One lock guards the list of types and the marks of blocks of
  *    pages; it is held for a few steps and taken with no other.
  *
- * 6. Interrupts may allocate what the slabs of a class hold, and may free
- *    anything; pages that they free go back later (kmem_pages.c).
+ * 6. Interrupts may allocate what magazines and slabs of a class hold, and may
+ *    free anything; pages that they free go back later (kmem_pages.c).
  */
 #include <vm/kmalloc_impl.h>
 
@@ -60,7 +62,7 @@ KMALLOC_DEFINE(M_TEMP, "temp", "short-lived or not worth a type");
 static struct {
 	struct vm_mtx	     lock;
 	struct kmalloc_type *first, *last;	/* in order of first use */
-	unsigned	     nids;
+	unsigned	     lastid;
 	struct kmem_cache    cache[nitems(classes)];
 	/* The class of (size + 7) / 8. */
 	uint8_t		     class[KMALLOC_MAX_CLASS / 8 + 1];
@@ -75,6 +77,7 @@ kmalloc_bootstrap(void)
 	unsigned i, size = 0;
 
 	vm_mtx_init(&heap.lock, "kmalloc");
+	heap.lastid = KMEM_TAG_OUT;
 	for (i = 0; i < nitems(classes); i++) {
 		ca.ca_name = classes[i].c_name;
 		ca.ca_size = classes[i].c_size;
@@ -82,7 +85,7 @@ kmalloc_bootstrap(void)
 		if (classes[i].c_size == PAGE_SIZE)
 			ca.ca_align = PAGE_SIZE;
 		ca.ca_slab_pages = classes[i].c_pages;
-		if (!kmem_cache_init(&heap.cache[i], &ca, KC_TAGS | KC_STATIC))
+		if (!kmem_cache_init(&heap.cache[i], &ca, KC_HEAP | KC_STATIC))
 			vm_host_panic("kmalloc_bootstrap: class of %zu bytes",
 			    ca.ca_size);
 		for (; size <= classes[i].c_size; size += 8)
@@ -130,15 +133,15 @@ type_id(struct kmalloc_type *kt)
 		return id;
 	vm_mtx_enter(&heap.lock);
 	if (kt->kt_id == 0) {
-		if (heap.nids < KMALLOC_MAX_ID)
-			heap.nids++;
+		if (heap.lastid < KMALLOC_MAX_ID)
+			heap.lastid++;
 		kt->kt_next = NULL;
 		if (heap.last != NULL)
 			heap.last->kt_next = kt;
 		else
 			heap.first = kt;
 		heap.last = kt;
-		__atomic_store_n(&kt->kt_id, (uint8_t)heap.nids,
+		__atomic_store_n(&kt->kt_id, (uint8_t)heap.lastid,
 		    __ATOMIC_RELAXED);
 	}
 	id = kt->kt_id;
@@ -147,29 +150,53 @@ type_id(struct kmalloc_type *kt)
 }
 
 static void
-account_alloc(struct kmalloc_type *kt, size_t size, bool done)
+account_alloc(struct kmalloc_type *kt, size_t size, size_t held, bool done)
 {
-	vm_mtx_enter(&heap.lock);
-	kt->kt_requests++;
-	kt->kt_sizes |= 1u << (size > UINT32_MAX ? 31 :
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+	struct kmalloc_share *ks = &kt->kt_share[cpu];
+
+	ks->ks_requests++;
+	ks->ks_sizes |= 1u << (size > UINT32_MAX ? 31 :
 	    bit_highest32((uint32_t)size));
 	if (done) {
-		kt->kt_inuse++;
-		kt->kt_bytes += kmalloc_held(size);
-		if (kt->kt_bytes > kt->kt_high)
-			kt->kt_high = kt->kt_bytes;
+		ks->ks_inuse++;
+		ks->ks_bytes += held;
+		/* As a difference: what others allocated is freed here, too. */
+		if ((intptr_t)(ks->ks_bytes - ks->ks_high) > 0)
+			ks->ks_high = ks->ks_bytes;
 	} else
-		kt->kt_fails++;
-	vm_mtx_exit(&heap.lock);
+		ks->ks_fails++;
+	vm_cpu_exit(cpu, state);
 }
 
 static void
 account_free(struct kmalloc_type *kt, size_t held)
 {
-	vm_mtx_enter(&heap.lock);
-	kt->kt_inuse--;
-	kt->kt_bytes -= held;
-	vm_mtx_exit(&heap.lock);
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+
+	kt->kt_share[cpu].ks_inuse--;
+	kt->kt_share[cpu].ks_bytes -= held;
+	vm_cpu_exit(cpu, state);
+}
+
+void
+kmalloc_stats(const struct kmalloc_type *kt, struct kmalloc_stats *sum)
+{
+	const struct kmalloc_share *ks;
+	unsigned i;
+
+	*sum = (struct kmalloc_stats){ .ks_inuse = 0 };
+	for (i = 0; i < VM_NCPU; i++) {
+		ks = &kt->kt_share[i];
+		sum->ks_inuse += ks->ks_inuse;
+		sum->ks_bytes += ks->ks_bytes;
+		sum->ks_high += ks->ks_high;
+		sum->ks_requests += ks->ks_requests;
+		sum->ks_fails += ks->ks_fails;
+		sum->ks_sizes |= ks->ks_sizes;
+	}
 }
 
 /*
@@ -185,7 +212,7 @@ pages_alloc(size_t size, struct kmalloc_type *kt, int flags)
 		return NULL;
 	size = round_page(size);
 	p = (void *)kmem_pages_alloc(size, KM_HEAP |
-	    (flags & (KM_NOSLEEP | KM_ZERO)), kt->kt_name);
+	    (flags & (KM_NOSLEEP | KM_EASY | KM_ZERO)), kt->kt_name);
 	if (p == NULL)
 		return NULL;
 	pg = kmem_page(p);
@@ -241,19 +268,20 @@ heap_slab(const void *p)
 {
 	struct kmem_slab *sl = kmem_slab_find(p);
 
-	return sl != NULL && (sl->sl_cache->kc_flags & KC_TAGS) ? sl : NULL;
+	return sl != NULL && (sl->sl_cache->kc_flags & KC_HEAP) ? sl : NULL;
 }
 
 /* => the bytes that it took; 0: there is no such object of this type */
 static size_t
 object_free(struct kmem_slab *sl, void *p, struct kmalloc_type *kt)
 {
-	const size_t size = sl->sl_cache->kc_size;
+	struct kmem_cache *kc = sl->sl_cache;
 
-	/* The slab may be gone after this. */
-	if (kmem_cache_free_tagged(sl, p, kt->kt_id) != KMEM_OBJECT)
+	if (kc->kc_debug != 0 &&
+	    kmem_debug_in(kc, p, kt->kt_id) != KMEM_OBJECT)
 		return 0;
-	return size;
+	kmem_cache_put(kc, p);
+	return kc->kc_size;
 }
 
 static void __dead2
@@ -270,16 +298,22 @@ void *
 kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 {
 	const uint8_t id = type_id(kt);
+	struct kmem_cache *kc;
+	size_t held;
 	void *p;
 
 	if (size == 0)
 		return NULL;
-	if (size <= KMALLOC_MAX_CLASS)
-		p = kmem_cache_alloc_tagged(class_of(size),
-		    flags & (KM_NOSLEEP | KM_ZERO), id);
-	else
+	if (size <= KMALLOC_MAX_CLASS) {
+		kc = class_of(size);
+		held = kc->kc_size;
+		p = kmem_cache_get(kc, flags & (KM_NOSLEEP | KM_EASY |
+		    KM_ZERO), id);
+	} else {
+		held = round_page(size);
 		p = pages_alloc(size, kt, flags);
-	account_alloc(kt, size, p != NULL);
+	}
+	account_alloc(kt, size, held, p != NULL);
 	return p;
 }
 
@@ -308,6 +342,19 @@ kfree(void *p, struct kmalloc_type *kt)
 	account_free(kt, held);
 }
 
+/* As far as is known, has kt (NULL: anybody) object i? */
+static bool
+tag_fits(struct kmem_slab *sl, unsigned i, const struct kmalloc_type *kt)
+{
+	const struct kmem_cache *kc = sl->sl_cache;
+	uint8_t tag;
+
+	if (!(kc->kc_debug & KMD_CHECK))
+		return true;
+	tag = kmem_slab_tags(kc, sl)[i];
+	return kt == NULL ? tag != KMEM_TAG_NONE : tag == kt->kt_id;
+}
+
 /*
  * The bytes at p, which must be in use, and of kt unless that is NULL.
  * => 0: it is not
@@ -318,12 +365,11 @@ held_at(const void *p, const struct kmalloc_type *kt)
 	struct kmem_slab *sl = heap_slab(p);
 	const struct vm_page *pg;
 	unsigned i;
+	size_t off;
 
 	if (sl != NULL) {
-		if (kmem_slab_judge(sl->sl_cache, sl, p, &i) != KMEM_OBJECT)
-			return 0;
-		if (kt != NULL &&
-		    kmem_slab_tags(sl->sl_cache, sl)[i] != kt->kt_id)
+		if (!kmem_slab_index(sl->sl_cache, sl, p, &i, &off) ||
+		    off != 0 || !tag_fits(sl, i, kt))
 			return 0;
 		return sl->sl_cache->kc_size;
 	}

@@ -6,7 +6,22 @@
 #ifndef VM_KMALLOC_H
 #define VM_KMALLOC_H
 
+#include <machine/vmcpu.h>
+
 #include <vm/kmem_cache.h>
+
+/*
+ * What one CPU did with a type.  What was allocated on one may be freed on
+ * another: only the sums mean something, and modulo the word.
+ */
+struct kmalloc_share {
+	unsigned long	 ks_inuse;	/* allocations, less frees */
+	vsize_t		 ks_bytes;	/* of them, as kmalloc_usable says */
+	vsize_t		 ks_high;	/* high water of ks_bytes */
+	uint32_t	 ks_sizes;	/* bit k: 2^k … 2^(k+1)-1 was asked */
+	uint32_t	 ks_fails;
+	uint64_t	 ks_requests;
+} __attribute__((__aligned__(VM_CPU_ALIGN)));
 
 /*
  * A type of use, for `show malloc`.  Define one with KMALLOC_DEFINE at file
@@ -17,12 +32,18 @@ struct kmalloc_type {
 	const char	*kt_desc;
 	struct kmalloc_type *kt_next;	/* on the list since its first use */
 	uint8_t		 kt_id;		/* 0 until then; beside each object */
-	unsigned long	 kt_inuse;	/* allocations */
-	vsize_t		 kt_bytes;	/* of them, as kmalloc_usable says */
-	vsize_t		 kt_high;	/* high water of kt_bytes */
-	uint64_t	 kt_requests;
-	uint64_t	 kt_fails;
-	uint32_t	 kt_sizes;	/* bit k: 2^k … 2^(k+1)-1 was asked */
+	struct kmalloc_share kt_share[VM_NCPU];
+};
+
+struct kmalloc_stats {
+	unsigned long	 ks_inuse;	/* allocations */
+	vsize_t		 ks_bytes;	/* of them, as kmalloc_usable says */
+	vsize_t		 ks_high;	/* high water of ks_bytes: exact on one
+					   CPU, at most the true one's sum
+					   over the CPUs on several */
+	uint64_t	 ks_requests;
+	uint64_t	 ks_fails;
+	uint32_t	 ks_sizes;	/* bit k: 2^k … 2^(k+1)-1 was asked */
 };
 #define KMALLOC_DEFINE(type, name, desc) \
 	struct kmalloc_type type[1] = {{ .kt_name = name, .kt_desc = desc }}
@@ -48,8 +69,9 @@ void	*kcalloc(size_t n, size_t size, struct kmalloc_type *, int flags);
 void	*krealloc(void *p, size_t size, struct kmalloc_type *, int flags);
 
 /*
- * => NULL is ignored; a pointer that kmalloc did not give, or of another
- *    type's, or given back already, is a named panic
+ * => NULL is ignored; a pointer that kmalloc did not give is a named panic,
+ *    and so is, with KMD_CHECK, one of another type's or given back already
+ *    (without it, as kmem_cache_free)
  */
 void	kfree(void *p, struct kmalloc_type *);
 
@@ -58,6 +80,9 @@ size_t	kmalloc_usable(const void *p);
 
 /* The types that were used: NULL begins, NULL ends. */
 const struct kmalloc_type *kmalloc_next(const struct kmalloc_type *);
+
+/* => no lock: exact while nobody allocates or frees */
+void	kmalloc_stats(const struct kmalloc_type *, struct kmalloc_stats *);
 
 /*
  * Walk every cache, large block and type.  => NULL, or what is wrong

@@ -49,8 +49,10 @@ kmalloc_describe(char *buf, size_t size, const void *ptr)
 	if (sl != NULL) {
 		kmem_describe(buf, size, ptr);
 		off = strlen(buf);
-		if ((sl->sl_cache->kc_flags & KC_TAGS) &&
-		    kmem_slab_judge(sl->sl_cache, sl, ptr, &i) == KMEM_OBJECT)
+		if ((sl->sl_cache->kc_flags & KC_HEAP) &&
+		    (sl->sl_cache->kc_debug & KMD_CHECK) &&
+		    kmem_slab_judge(sl->sl_cache, sl, ptr, &i) ==
+		    KMEM_OBJECT && kmem_slab_is_out(sl->sl_cache, sl, i))
 			k_snprintf(buf + off, size - off, " of type %s",
 			    type_name(kmem_slab_tags(sl->sl_cache, sl)[i]));
 		return;
@@ -85,12 +87,30 @@ tally_list(const struct kmem_cache *kc, const struct kmem_link *list,
 	for (l = list->kl_next; l != list; l = l->kl_next) {
 		sl = kmem_link_slab(l);
 		for (i = 0; i < kc->kc_per_slab; i++) {
-			if (kmem_slab_is_free(sl, i))
+			if (!kmem_slab_is_out(kc, sl, i))
 				continue;
 			t->t_pieces[kmem_slab_tags(kc, sl)[i]]++;
 			t->t_bytes[kmem_slab_tags(kc, sl)[i]] += kc->kc_size;
 		}
 	}
+}
+
+/* A class by its tags; without them only its sum is known. */
+static void
+tally_class(struct kmem_cache *kc, struct tally *t)
+{
+	struct kmem_cache_stats cs;
+	unsigned bin;
+
+	if (kc->kc_debug & KMD_CHECK) {
+		for (bin = 0; bin < KMEM_BINS; bin++)
+			tally_list(kc, &kc->kc_partial[bin], t);
+		tally_list(kc, &kc->kc_full, t);
+		return;
+	}
+	kmem_cache_stats(kc, &cs);
+	t->t_pieces[0] += cs.cs_inuse;
+	t->t_bytes[0] += cs.cs_inuse * kc->kc_size;
 }
 
 /* The blocks of pages, found in the map's heap window. */
@@ -117,18 +137,28 @@ tally_blocks(struct tally *t)
 	return NULL;
 }
 
-/* What the types say, taken off: nothing may be left. */
+/*
+ * What the types say, taken off: nothing may be left.  Without tags all is
+ * one sum.
+ */
 static const char *
-compare(struct tally *t)
+compare(struct tally *t, bool tags)
 {
 	const struct kmalloc_type *kt = NULL;
+	struct kmalloc_stats ks;
 	unsigned i;
 
 	while ((kt = kmalloc_next(kt)) != NULL) {
-		if (kt->kt_high < kt->kt_bytes)
+		kmalloc_stats(kt, &ks);
+		if (ks.ks_high < ks.ks_bytes)
 			return "a type's high water is below what it has";
-		t->t_pieces[kt->kt_id] -= kt->kt_inuse;
-		t->t_bytes[kt->kt_id] -= kt->kt_bytes;
+		t->t_pieces[kt->kt_id] -= ks.ks_inuse;
+		t->t_bytes[kt->kt_id] -= ks.ks_bytes;
+	}
+	for (i = 1; i <= KMALLOC_MAX_ID && !tags; i++) {
+		t->t_pieces[0] += t->t_pieces[i];
+		t->t_bytes[0] += t->t_bytes[i];
+		t->t_pieces[i] = t->t_bytes[i] = 0;
 	}
 	for (i = 0; i <= KMALLOC_MAX_ID; i++)
 		if (t->t_pieces[i] != 0 || t->t_bytes[i] != 0)
@@ -142,6 +172,7 @@ kmalloc_check(void)
 	static struct tally t;	/* too large for a kernel's stack */
 	struct kmem_cache *kc;
 	const char *bad;
+	bool tags = true;
 	unsigned i;
 
 	memset(&t, 0, sizeof(t));
@@ -149,9 +180,9 @@ kmalloc_check(void)
 		bad = kmem_cache_check(kc);
 		if (bad != NULL)
 			return bad;
-		tally_list(kc, &kc->kc_partial, &t);
-		tally_list(kc, &kc->kc_full, &t);
+		tally_class(kc, &t);
+		tags &= (kc->kc_debug & KMD_CHECK) != 0;
 	}
 	bad = tally_blocks(&t);
-	return bad != NULL ? bad : compare(&t);
+	return bad != NULL ? bad : compare(&t, tags);
 }

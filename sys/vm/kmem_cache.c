@@ -6,22 +6,24 @@
  *    slab is made, and destructed when it goes.  After Bonwick, "The Slab
  *    Allocator", USENIX Summer 1994.
  *
- * 2. Structures.  A cache has slabs (kmem_slab.c), each on one of three lists:
+ * 2. Layers, each in a file of its own:
  *
- *	partial		some objects out, some free
- *	empty		none out; the newest first
- *	full		all out
+ *	 client
+ *	   |	kmem_cache.c	caches; the way in and out
+ *	   |	kmem_debug.c	who frees what, watched; one test while off
+ *	   |	kmem_depot.c	magazines: each CPU's, and the depot between
+ *	   |	kmem_slablist.c	the slabs of a cache, by how full they are
+ *	   |	kmem_slab.c	one slab: pages, objects, free bits
+ *	   |	kmem_pages.c	pages, and from a pointer back to its slab
+ *	 kernel_map
  *
- *    One allocates from the first partial slab, then from an empty one, then
- *    grows.  A full slab that gets an object back goes to the front of the
- *    partial list: the fullest slabs are used up first, and the emptiest,
- *    left alone, become empty and can go.
+ *    Nearly all allocations and frees end at the CPU's loaded magazine: the
+ *    CPU kept to oneself, a pointer taken or put, the CPU let go.
  *
- *    Pages come from kernel_map and go back there (kmem_pages.c).  A cache
- *    keeps KMEM_EMPTY_KEEP empty slabs, so that one object allocated and
- *    freed at a slab's edge does not make and destroy a slab each time; what
- *    is above goes back at once, the rest when somebody reaps, and when
- *    kmem_alloc runs short (vm_kmem.h, struct kmem_reclaimer).
+ *    A cache keeps KMEM_EMPTY_KEEP empty slabs, so that one object at a slab's
+ *    edge does not make and destroy a slab each time; what is above goes back
+ *    at once, the rest when nobody needed it for a while (kmem_reap_tick), and
+ *    when kmem_alloc runs short (vm_kmem.h, struct kmem_reclaimer).
  *
  * 3. Invariants, which kmem_cache_check() walks.
  *    (a) each slab is on the list that its number of objects out says
@@ -30,30 +32,37 @@
  *        are clear
  *    (c) every frame of a slab points back to it, and none but those
  *    (d) kc_nslabs, kc_nempty and kc_inuse are the sums over the lists
+ *    (e) what is in a magazine is an object of the cache, out of its slab,
+ *        and nobody's by its tag
+ *    (f) the depot's counts are those of its magazines
  *
- * 4. Bootstrap without recursion.  Two caches are static: that of struct
- *    kmem_cache and that of headers for off-slab slabs.  Both keep their
- *    headers on their slabs, so that making one of their slabs needs nothing
- *    but pages; making a slab of another cache needs pages and at most one
- *    header, so kmem_cache_alloc calls itself at most once.
+ * 4. Bootstrap without recursion.  Static are the caches of struct kmem_cache,
+ *    of headers for off-slab slabs, and of magazines.  They keep their headers
+ *    on their slabs and have no magazines, so that making one of their slabs
+ *    needs nothing but pages; making a slab of another cache needs pages and
+ *    at most one header, and giving a CPU a magazine needs one of those, so
+ *    kmem_cache_alloc calls itself at most once.
  *
- * 5. Locking.  A cache's lock guards its lists, bits and counters, and is
- *    held for a few steps, never across a constructor, a destructor, or a call
- *    that gets or returns pages: those touch slabs that are on no list.  The
- *    lock of the list of caches is taken with no other; a reaper holds the
- *    cache that it works on by a count (kc_holds), which destroying waits for.
+ * 5. Locking.  What belongs to a CPU (p) has no lock.  A cache's lock guards
+ *    its depot, lists, bits and counters, and is held for a few steps, never
+ *    across a constructor, a destructor, or a call that gets or returns pages:
+ *    those touch slabs that are on no list.  The lock of the list of caches is
+ *    taken with no other; a reaper holds the cache that it works on by a count
+ *    (kc_holds), which destroying waits for.
  *
- * 6. Interrupts get what existing slabs hold, and may free.  They never make
- *    a slab and never return one: an empty slab above the limit waits for the
- *    next free outside of an interrupt, or for a reap.
+ * 6. Interrupts get what magazines, depot and existing slabs hold, and may
+ *    free.  They never make a slab or a magazine and never return one: an empty
+ *    slab above the limit waits for the next free outside of an interrupt, or
+ *    for a reap.
  *
- * 7. Misuse.  A pointer that is freed is looked up by its frame first
- *    (kmem_page), and judged under the lock before anything is changed: a
- *    double, foreign, interior or misdirected free is a panic that says what
- *    the pointer is, and the cache is as it was.
+ * 7. Misuse is found at the free with KMD_CHECK, by the object's tag; without
+ *    it when an object is freed twice in a row, and by the bits when it gets
+ *    back to its slab.  Each is a panic that says what the pointer is, and the
+ *    cache is as it was.
  *
- * 8. What it does not do yet: magazines would sit in kmem_cache_alloc_tagged
- *    and kmem_cache_free before the lock, a working set in trim_locked.
+ * 8. A reserve is a number of free objects that only KM_RESERVE may have: by
+ *    counting, there is no other list.  A cache with one has no magazines, as
+ *    an object in another CPU's would be out of reach when it is needed.
  */
 #include <limits.h>
 
@@ -69,7 +78,22 @@ static struct {
 	struct kmem_reclaimer reclaimer;
 	struct kmem_cache cache;	/* of struct kmem_cache */
 	struct kmem_cache header;	/* of struct kmem_slab, off the slab */
+	unsigned long	  tick;		/* of the last reaping */
 } kmem;
+
+static unsigned debug = KMD_CHECK;	/* of new caches */
+
+void
+kmem_debug_set(unsigned kmd)
+{
+	debug = kmd;
+}
+
+unsigned
+kmem_debug_get(void)
+{
+	return debug;
+}
 
 struct kmem_link *
 kmem_cache_list(void)
@@ -108,7 +132,7 @@ args_fault(const struct kmem_cache_args *ca)
 		return "alignment";
 	if (ca->ca_slab_pages > KMEM_SLAB_MAXPAGES)
 		return "pages of a slab";
-	if ((ca->ca_flags & ~KM_HEAP) != 0)
+	if ((ca->ca_flags & ~(KM_HEAP | KM_NOMAG)) != 0)
 		return "flags";
 	return NULL;
 }
@@ -124,6 +148,9 @@ kmem_cache_init(struct kmem_cache *kc, const struct kmem_cache_args *ca,
 		kc->kc_align = ca->ca_align < 8 ? 8 : ca->ca_align;
 		kc->kc_stride = roundup2(ca->ca_size, kc->kc_align);
 		kc->kc_flags = kc_flags;
+		if (ca->ca_reserve != 0 || (ca->ca_flags & KM_NOMAG))
+			kc->kc_flags |= KC_NOMAG;
+		kc->kc_debug = debug;
 		if (!kmem_slab_layout(kc, ca->ca_slab_pages))
 			fault = "no object fits in a slab";
 	}
@@ -141,13 +168,23 @@ kmem_cache_init(struct kmem_cache *kc, const struct kmem_cache_args *ca,
 	kc->kc_arg = ca->ca_arg;
 	kc->kc_window = ca->ca_flags & KM_HEAP ? KM_HEAP : KM_SLAB;
 	vm_mtx_init(&kc->kc_lock, "kmem cache");
-	kmem_link_init(&kc->kc_partial);
-	kmem_link_init(&kc->kc_empty);
-	kmem_link_init(&kc->kc_full);
+	kmem_slabs_init(kc);
+	kmem_depot_init(kc);
 
 	vm_mtx_enter(&kmem.lock);
 	kmem_link_insert(kmem.caches.kl_prev, &kc->kc_all);
 	vm_mtx_exit(&kmem.lock);
+	return true;
+}
+
+/* Slabs for the reserve, which is kept back from now on. */
+static bool
+reserve(struct kmem_cache *kc, unsigned n)
+{
+	while (kc->kc_nslabs * kc->kc_per_slab < n)
+		if (!kmem_slabs_grow(kc, KM_SLEEP))
+			return false;
+	kc->kc_reserve = n;
 	return true;
 }
 
@@ -163,202 +200,208 @@ kmem_cache_create(const struct kmem_cache_args *ca)
 		kmem_cache_free(&kmem.cache, kc);
 		return NULL;
 	}
-	return kc;
-}
-
-/*
- * Slabs and lists.
- */
-
-/* Put sl on the list where it belongs, or move it there. */
-static void
-slab_file_locked(struct kmem_cache *kc, struct kmem_slab *sl)
-{
-	if (sl->sl_inuse == 0) {
-		kmem_link_insert(&kc->kc_empty, &sl->sl_link);
-		kc->kc_nempty++;
-	} else if (sl->sl_inuse == kc->kc_per_slab)
-		kmem_link_insert(&kc->kc_full, &sl->sl_link);
-	else
-		kmem_link_insert(&kc->kc_partial, &sl->sl_link);
-}
-
-/* Take the oldest empty slabs above keep off the cache, for good. */
-static void
-trim_locked(struct kmem_cache *kc, unsigned long keep, struct kmem_link *out)
-{
-	struct kmem_link *l;
-
-	while (kc->kc_nempty > keep) {
-		l = kc->kc_empty.kl_prev;
-		kmem_link_remove(l);
-		kmem_link_insert(out, l);
-		kc->kc_nempty--;
-		kc->kc_nslabs--;
-		kc->kc_shrunk++;
-	}
-}
-
-/* Destroy what trim_locked took.  => the number of pages */
-static unsigned long
-destroy_slabs(struct kmem_cache *kc, struct kmem_link *list)
-{
-	struct kmem_link *l;
-	unsigned long pages = 0;
-
-	while (!kmem_link_empty(list)) {
-		l = list->kl_next;
-		kmem_link_remove(l);
-		kmem_slab_destroy(kc, kmem_link_slab(l));
-		pages += atop(kc->kc_slab_size);
-	}
-	return pages;
-}
-
-/* One more slab.  => false: no memory, or from an interrupt */
-static bool
-grow(struct kmem_cache *kc, int flags)
-{
-	struct kmem_slab *sl;
-	size_t color;
-
-	if (vm_host_intr())
-		return false;
-	vm_mtx_enter(&kc->kc_lock);
-	color = kc->kc_color;
-	kc->kc_color = color == kc->kc_color_max ? 0 : color + kc->kc_align;
-	vm_mtx_exit(&kc->kc_lock);
-	sl = kmem_slab_create(kc, color, flags);
-	if (sl == NULL)
-		return false;
-	vm_mtx_enter(&kc->kc_lock);
-	slab_file_locked(kc, sl);
-	kc->kc_nslabs++;
-	kc->kc_grown++;
-	vm_mtx_exit(&kc->kc_lock);
-	return true;
-}
-
-/* An object from the slabs that there are, or NULL. */
-static void *
-take_locked(struct kmem_cache *kc, uint8_t tag)
-{
-	struct kmem_slab *sl;
-	void *obj;
-
-	if (!kmem_link_empty(&kc->kc_partial)) {
-		sl = kmem_link_slab(kc->kc_partial.kl_next);
-		obj = kmem_slab_take(kc, sl, tag);
-		if (sl->sl_inuse == kc->kc_per_slab) {
-			kmem_link_remove(&sl->sl_link);
-			slab_file_locked(kc, sl);
-		}
-	} else if (!kmem_link_empty(&kc->kc_empty)) {
-		sl = kmem_link_slab(kc->kc_empty.kl_next);
-		kmem_link_remove(&sl->sl_link);
-		kc->kc_nempty--;
-		obj = kmem_slab_take(kc, sl, tag);
-		slab_file_locked(kc, sl);
-	} else
+	if (!reserve(kc, ca->ca_reserve)) {
+		kmem_cache_destroy(kc);
 		return NULL;
-	kc->kc_inuse++;
-	kc->kc_allocs++;
-	return obj;
+	}
+	return kc;
 }
 
 /*
  * Allocating and freeing.
  */
-void *
-kmem_cache_alloc_tagged(struct kmem_cache *kc, int flags, uint8_t tag)
-{
-	void *obj;
 
-	do {
-		vm_mtx_enter(&kc->kc_lock);
-		obj = take_locked(kc, tag);
-		vm_mtx_exit(&kc->kc_lock);
-	} while (obj == NULL && grow(kc, flags));
-	if (obj == NULL) {
-		vm_mtx_enter(&kc->kc_lock);
-		kc->kc_fails++;
-		vm_mtx_exit(&kc->kc_lock);
-	} else if (flags & KM_ZERO)
+/* The rest of the way, for an object or where the magazine had none. */
+static void * __attribute__((__noinline__))
+get_rest(struct kmem_cache *kc, void *obj, int flags, uint8_t tag)
+{
+	if (obj == NULL)
+		obj = kmem_depot_alloc(kc, flags);
+	if (obj != NULL && kc->kc_debug != 0)
+		obj = kmem_debug_out(kc, obj, tag, flags);
+	if (obj != NULL && (flags & KM_ZERO))
 		memset(obj, 0, kc->kc_size);
 	return obj;
+}
+
+static inline void *
+get(struct kmem_cache *kc, int flags, uint8_t tag)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+	void *obj = kmem_cpu_pop(&kc->kc_cpu[cpu]);
+
+	vm_cpu_exit(cpu, state);
+	if (__builtin_expect(obj == NULL || kc->kc_debug != 0 ||
+	    (flags & KM_ZERO), 0))
+		return get_rest(kc, obj, flags, tag);
+	return obj;
+}
+
+void *
+kmem_cache_get(struct kmem_cache *kc, int flags, uint8_t tag)
+{
+	return get(kc, flags, tag);
+}
+
+static void __attribute__((__noinline__)) __dead2
+zero_panic(const struct kmem_cache *kc, int flags)
+{
+	vm_host_panic("kmem_cache_alloc(%s, %#x): KM_ZERO would undo the "
+	    "constructor", kc->kc_name, flags);
 }
 
 void *
 kmem_cache_alloc(struct kmem_cache *kc, int flags)
 {
 	if ((flags & KM_ZERO) && kc->kc_ctor != NULL)
-		vm_host_panic("kmem_cache_alloc(%s, %#x): KM_ZERO would undo "
-		    "the constructor", kc->kc_name, flags);
-	return kmem_cache_alloc_tagged(kc, flags, 0);
+		zero_panic(kc, flags);
+	return get(kc, flags, KMEM_TAG_OUT);
 }
 
-/*
- * Free obj, which points into sl, if it is an object that has this tag.
- * => anything but KMEM_OBJECT: nothing has happened
- */
-enum kmem_verdict
-kmem_cache_free_tagged(struct kmem_slab *sl, void *obj, uint8_t tag)
+void
+kmem_cache_misuse(const struct kmem_cache *kc, const char *func,
+    const void *obj)
 {
-	struct kmem_cache *kc = sl->sl_cache;
-	struct kmem_link spare;
-	enum kmem_verdict verdict;
+	char what[128];
 
-	kmem_link_init(&spare);
-	vm_mtx_enter(&kc->kc_lock);
-	verdict = kmem_slab_put(kc, sl, obj, tag);
-	if (verdict != KMEM_OBJECT) {
-		vm_mtx_exit(&kc->kc_lock);
-		return verdict;
-	}
-	kc->kc_inuse--;
-	kc->kc_frees++;
-	if (sl->sl_inuse == 0 || sl->sl_inuse == kc->kc_per_slab - 1) {
-		kmem_link_remove(&sl->sl_link);
-		slab_file_locked(kc, sl);
-		if (!vm_host_intr())
-			trim_locked(kc, KMEM_EMPTY_KEEP, &spare);
-	}
-	vm_mtx_exit(&kc->kc_lock);
-	destroy_slabs(kc, &spare);
-	return KMEM_OBJECT;
+	kmem_describe(what, sizeof(what), obj);
+	vm_host_panic("%s(%s, %p): %s", func, kc->kc_name, obj, what);
+}
+
+static inline void
+put(struct kmem_cache *kc, void *obj)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+	bool twice = kmem_cpu_twice(cc, obj);
+	bool done = !twice && kmem_cpu_push(cc, obj);
+
+	vm_cpu_exit(cpu, state);
+	if (__builtin_expect(done, 1))
+		return;
+	if (twice)
+		kmem_cache_misuse(kc, "kmem_cache_free, just freed", obj);
+	kmem_depot_free(kc, obj);
+}
+
+void
+kmem_cache_put(struct kmem_cache *kc, void *obj)
+{
+	put(kc, obj);
 }
 
 void
 kmem_cache_free(struct kmem_cache *kc, void *obj)
 {
-	struct kmem_slab *sl;
-	char what[128];
-
 	if (obj == NULL)
 		return;
-	sl = kmem_slab_find(obj);
-	if (sl != NULL && sl->sl_cache == kc &&
-	    kmem_cache_free_tagged(sl, obj, 0) == KMEM_OBJECT)
-		return;
-	kmem_describe(what, sizeof(what), obj);
-	vm_host_panic("kmem_cache_free(%s, %p): %s", kc->kc_name, obj, what);
+	if (kc->kc_debug != 0 &&
+	    kmem_debug_in(kc, obj, KMEM_TAG_OUT) != KMEM_OBJECT)
+		kmem_cache_misuse(kc, "kmem_cache_free", obj);
+	put(kc, obj);
+}
+
+/* As many as the loaded magazine has, at most n. */
+static unsigned
+pop_many(struct kmem_cache *kc, unsigned n, void **objs)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state), i;
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+
+	if (n > cc->cc_n)
+		n = cc->cc_n;
+	for (i = 0; i < n; i++)
+		objs[i] = kmem_cpu_pop(cc);
+	vm_cpu_exit(cpu, state);
+	return n;
+}
+
+int
+kmem_cache_alloc_many(struct kmem_cache *kc, unsigned n, void **objs,
+    int flags)
+{
+	const bool plain = kc->kc_debug == 0 && !(flags & KM_ZERO);
+	unsigned i = 0;
+
+	while (i < n) {
+		if (plain)
+			i += pop_many(kc, n - i, objs + i);
+		if (i == n)
+			break;
+		objs[i] = kmem_cache_alloc(kc, flags);
+		if (objs[i] == NULL) {
+			kmem_cache_free_many(kc, i, objs);
+			return ENOMEM;
+		}
+		i++;
+	}
+	return 0;
+}
+
+/* As many as the loaded magazine has room for, at most n. */
+static unsigned
+push_many(struct kmem_cache *kc, unsigned n, void **objs)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state), i;
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+
+	if (n > cc->cc_size - cc->cc_n)
+		n = cc->cc_size - cc->cc_n;
+	for (i = 0; i < n && !kmem_cpu_twice(cc, objs[i]); i++)
+		kmem_cpu_push(cc, objs[i]);
+	vm_cpu_exit(cpu, state);
+	return i;
+}
+
+void
+kmem_cache_free_many(struct kmem_cache *kc, unsigned n, void **objs)
+{
+	unsigned i = 0;
+
+	while (i < n) {
+		if (kc->kc_debug == 0)
+			i += push_many(kc, n - i, objs + i);
+		if (i < n)
+			kmem_cache_free(kc, objs[i++]);
+	}
 }
 
 /*
  * Giving back.
  */
-unsigned long
-kmem_cache_reap(struct kmem_cache *kc)
+/* Empty slabs: all, or those that nobody needed since the last time. */
+static unsigned long
+trim(struct kmem_cache *kc, bool idle)
 {
 	struct kmem_link spare;
 
-	if (vm_host_intr())
-		return 0;
 	kmem_link_init(&spare);
 	vm_mtx_enter(&kc->kc_lock);
-	trim_locked(kc, 0, &spare);
+	kmem_slabs_trim(kc, idle ? kc->kc_nempty - kc->kc_min_empty_slabs : 0,
+	    &spare);
+	kc->kc_min_empty_slabs = kc->kc_nempty;
 	vm_mtx_exit(&kc->kc_lock);
-	return destroy_slabs(kc, &spare);
+	return kmem_slabs_destroy(kc, &spare);
+}
+
+unsigned long
+kmem_cache_reap(struct kmem_cache *kc)
+{
+	if (vm_host_intr())
+		return 0;
+	kmem_depot_purge(kc);
+	return trim(kc, false);
+}
+
+static unsigned long
+reap_idle(struct kmem_cache *kc)
+{
+	kmem_depot_reap(kc);
+	return trim(kc, true);
 }
 
 /*
@@ -385,26 +428,65 @@ hold_next(struct kmem_cache *kc)
 	return next;
 }
 
-/* What kmem_alloc asks for when it runs short. */
+/* fn for each cache, until it has given so many pages. */
+static unsigned long
+for_each(unsigned long (*fn)(struct kmem_cache *), unsigned long want)
+{
+	struct kmem_cache *kc = hold_next(NULL);
+	unsigned long pages = 0;
+
+	while (kc != NULL) {
+		if (pages < want)
+			pages += fn(kc);
+		kc = hold_next(kc);
+	}
+	return pages;
+}
+
+static unsigned long
+trim_all(struct kmem_cache *kc)
+{
+	return trim(kc, false);
+}
+
+static unsigned long
+squeeze(struct kmem_cache *kc)
+{
+	kmem_depot_shrink(kc);
+	return kmem_cache_reap(kc);
+}
+
+/*
+ * What kmem_alloc asks for when it runs short: empty slabs first, then what
+ * magazines hold.  The last round is for the caches of headers and magazines,
+ * which are the first on the list, and emptied by the others just now.
+ */
 static unsigned long
 reclaim(unsigned long want)
 {
-	struct kmem_cache *kc;
 	unsigned long pages;
 
 	if (vm_host_intr())
 		return 0;
 	pages = kmem_pages_drain();
-	kc = hold_next(NULL);
-	while (kc != NULL) {
-		if (pages < want)
-			pages += kmem_cache_reap(kc);
-		kc = hold_next(kc);
-	}
-	/* The first on the list, and emptied by the others just now. */
 	if (pages < want)
-		pages += kmem_cache_reap(&kmem.header);
+		pages += for_each(trim_all, want - pages);
+	if (pages < want)
+		pages += for_each(squeeze, want - pages);
+	if (pages < want)
+		pages += for_each(trim_all, want - pages);
 	return pages;
+}
+
+unsigned long
+kmem_reap_tick(void)
+{
+	const unsigned long now = vm_host_ticks();
+
+	if (vm_host_intr() || now - kmem.tick < KMEM_REAP_TICKS)
+		return 0;
+	kmem.tick = now;
+	return kmem_pages_drain() + for_each(reap_idle, ULONG_MAX);
 }
 
 unsigned long
@@ -432,15 +514,18 @@ report_out(struct kmem_cache *kc, unsigned long out)
 {
 	unsigned n = 0, i;
 	void *objs[REPORT_MAX];
-	struct kmem_link *l;
+	struct kmem_link *l, *list;
 
 	vm_mtx_enter(&kc->kc_lock);
 	for (l = kc->kc_full.kl_next; l != &kc->kc_full && n < REPORT_MAX;
 	    l = l->kl_next)
 		n = collect_out(kc, kmem_link_slab(l), objs, n);
-	for (l = kc->kc_partial.kl_next; l != &kc->kc_partial &&
-	    n < REPORT_MAX; l = l->kl_next)
-		n = collect_out(kc, kmem_link_slab(l), objs, n);
+	for (i = 0; i < KMEM_BINS; i++) {
+		list = &kc->kc_partial[i];
+		for (l = list->kl_next; l != list && n < REPORT_MAX;
+		    l = l->kl_next)
+			n = collect_out(kc, kmem_link_slab(l), objs, n);
+	}
 	vm_mtx_exit(&kc->kc_lock);
 	for (i = 0; i < n; i++)
 		vm_host_log("kmem_cache_destroy(%s): %p is out", kc->kc_name,
@@ -475,8 +560,11 @@ kmem_cache_destroy(struct kmem_cache *kc)
 		vm_host_panic("kmem_cache_destroy(%s): %s", kc->kc_name,
 		    vm_host_intr() ? "from an interrupt" :
 		    "a cache of the system's own");
+	kmem_depot_purge(kc);
 	vm_mtx_enter(&kc->kc_lock);
 	out = kc->kc_inuse;
+	if (out == 0)
+		kc->kc_reserve = 0;
 	vm_mtx_exit(&kc->kc_lock);
 	if (out != 0) {
 		report_out(kc, out);
@@ -494,10 +582,12 @@ kmem_cache_bootstrap(void)
 {
 	const struct kmem_cache_args cache = {
 		.ca_name = "kmem caches", .ca_size = sizeof(struct kmem_cache),
+		.ca_align = VM_CPU_ALIGN,
 	};
 	const struct kmem_cache_args header = {
 		.ca_name = "kmem headers", .ca_size = KMEM_OFF_SIZE,
 	};
+	const unsigned own = KC_ONSLAB | KC_STATIC | KC_NOMAG;
 
 	kmem_bootstrap();
 	vm_mtx_init(&kmem.lock, "kmem cache list");
@@ -507,8 +597,10 @@ kmem_cache_bootstrap(void)
 	kmem.reclaimer.kr_reclaim = reclaim;
 	kmem_reclaim_add(&kmem.reclaimer);
 	kmem_pages_bootstrap();
-	if (!kmem_cache_init(&kmem.cache, &cache, KC_ONSLAB | KC_STATIC) ||
-	    !kmem_cache_init(&kmem.header, &header, KC_ONSLAB | KC_STATIC))
+	kmem.tick = vm_host_ticks();
+	if (!kmem_cache_init(&kmem.cache, &cache, own) ||
+	    !kmem_cache_init(&kmem.header, &header, own))
 		vm_host_panic("kmem_cache_bootstrap: no layout for %zu bytes "
 		    "and %zu", cache.ca_size, header.ca_size);
+	kmem_depot_bootstrap();
 }

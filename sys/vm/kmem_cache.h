@@ -26,11 +26,15 @@ struct kmem_cache_args {
 	kmem_dtor_t	*ca_dtor;	/* or NULL */
 	void		*ca_arg;	/* theirs */
 	unsigned	 ca_slab_pages;	/* pages per slab; 0: chosen by waste */
-	int		 ca_flags;	/* KM_HEAP: slabs in the heap window */
+	unsigned	 ca_reserve;	/* free objects that are kept back for
+					   allocations with KM_RESERVE */
+	int		 ca_flags;	/* KM_HEAP: slabs in the heap window;
+					   KM_NOMAG: no magazines */
 };
 
 /*
- * => NULL: no memory, or senseless arguments (said in the log)
+ * => NULL: no memory (for the reserve, too), or senseless arguments (said in
+ *    the log)
  */
 struct kmem_cache *kmem_cache_create(const struct kmem_cache_args *);
 
@@ -45,24 +49,54 @@ int	kmem_cache_destroy(struct kmem_cache *);
 /*
  * => NULL when there is no memory (and KM_NOSLEEP, or nobody to wake us)
  * => KM_ZERO is for caches without a constructor
- * => from an interrupt: what existing slabs hold, never a new one
+ * => KM_RESERVE takes from the reserve before it fails: in a cache with a
+ *    reserve of n, as long as fewer than n objects so allocated are out, it
+ *    never does
+ * => from an interrupt: what there is, never a new slab
  */
 void	*kmem_cache_alloc(struct kmem_cache *, int flags);
 
 /*
  * => a pointer that is not an object of this cache, or a free one, is a
- *    panic that names the cache, the pointer and what it is instead
+ *    panic that names the cache, the pointer and what it is instead: at once
+ *    with KMD_CHECK; without it when it is the object freed last, or at the
+ *    latest when the object goes back to its slab
  * => NULL is ignored
+ * => never allocates, may be called from an interrupt
  */
 void	kmem_cache_free(struct kmem_cache *, void *obj);
 
 /*
- * Return the empty slabs; the number of pages that went back.  kmem_alloc
- * calls for it by itself when it runs short.
+ * The same for n objects.
+ * => kmem_cache_alloc_many: 0, or ENOMEM with none taken
+ */
+int	kmem_cache_alloc_many(struct kmem_cache *, unsigned n, void **objs,
+	    int flags);
+void	kmem_cache_free_many(struct kmem_cache *, unsigned n, void **objs);
+
+/*
+ * Empty the magazines of all CPUs, and return the empty slabs; the number of
+ * pages that went back.  kmem_alloc calls for it by itself when it runs short.
  * => nothing happens in an interrupt
  */
 unsigned long kmem_cache_reap(struct kmem_cache *);
 unsigned long kmem_cache_reap_all(void);
+
+/*
+ * Return what was not needed lately: to be called about once a second, from
+ * where one may free memory; every KMEM_REAP_TICKS it does something.
+ * => the number of pages that went back
+ */
+#define KMEM_REAP_TICKS	1500	/* 15 seconds (vm_host_ticks) */
+unsigned long kmem_reap_tick(void);
+
+/*
+ * What caches that are created from now on watch for (KMD_*).
+ * => before kmem_cache_bootstrap, to have it for those of the heap too
+ */
+#define KMD_CHECK	0x01u	/* who frees what: double, foreign, interior */
+void	kmem_debug_set(unsigned kmd);
+unsigned kmem_debug_get(void);
 
 struct kmem_cache_stats {
 	const char	*cs_name;
@@ -72,6 +106,8 @@ struct kmem_cache_stats {
 	unsigned	 cs_per_slab;
 	unsigned long	 cs_slabs, cs_empty_slabs;
 	unsigned long	 cs_inuse;	/* objects out */
+	unsigned long	 cs_cached;	/* free ones in magazines */
+	unsigned	 cs_rounds;	/* in a magazine; 0: has none */
 	uint64_t	 cs_allocs, cs_frees, cs_fails;
 	uint64_t	 cs_grown, cs_shrunk;	/* slabs, ever */
 };
@@ -87,7 +123,10 @@ struct kmem_cache *kmem_cache_next(struct kmem_cache *);
 /* The cache and the begin of the object that ptr points into, if any. */
 bool	kmem_cache_find(const void *ptr, struct kmem_cache **, void **obj);
 
-/* NULL, or what is wrong (a static string). */
+/*
+ * NULL, or what is wrong (a static string).
+ * => nobody may allocate or free in it meanwhile
+ */
 const char *kmem_cache_check(struct kmem_cache *);
 
 /* After vm_map_bootstrap and vm_phys. */

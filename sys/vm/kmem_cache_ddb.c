@@ -7,7 +7,16 @@
 void
 kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
 {
+	unsigned long allocs = 0;
+	unsigned long cached;
+	unsigned i;
+
+	for (i = 0; i < VM_NCPU; i++)
+		allocs += __atomic_load_n(&kc->kc_cpu[i].cc_allocs,
+		    __ATOMIC_RELAXED);
 	vm_mtx_enter(&kc->kc_lock);
+	cached = kmem_depot_rounds(kc);
+	memset(cs, 0, sizeof(*cs));	/* the gaps too: they are compared */
 	*cs = (struct kmem_cache_stats){
 		.cs_name = kc->kc_name,
 		.cs_size = kc->kc_size,
@@ -16,9 +25,12 @@ kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
 		.cs_per_slab = kc->kc_per_slab,
 		.cs_slabs = kc->kc_nslabs,
 		.cs_empty_slabs = kc->kc_nempty,
-		.cs_inuse = kc->kc_inuse,
-		.cs_allocs = kc->kc_allocs,
-		.cs_frees = kc->kc_frees,
+		.cs_inuse = kc->kc_inuse - cached,
+		.cs_cached = cached,
+		.cs_rounds = kc->kc_mag_words == 0 ? 0 :
+		    kc->kc_mag_words - (unsigned)KMEM_MAG_HEADER,
+		.cs_allocs = allocs,
+		.cs_frees = allocs - (kc->kc_inuse - cached),
 		.cs_fails = kc->kc_fails,
 		.cs_grown = kc->kc_grown,
 		.cs_shrunk = kc->kc_shrunk,
@@ -71,7 +83,7 @@ kmem_describe(char *buf, size_t size, const void *ptr)
 		    kc->kc_name);
 		return;
 	}
-	state = kmem_slab_is_free(sl, i) ? "a free object" : "an object";
+	state = kmem_slab_is_out(kc, sl, i) ? "an object" : "a free object";
 	if (off == 0)
 		k_snprintf(buf, size, "%s of %s", state, kc->kc_name);
 	else
@@ -155,35 +167,126 @@ check_list(const struct kmem_cache *kc, const struct kmem_link *list,
 	return NULL;
 }
 
+/* Invariant (a): one bin of partial slabs. */
+static const char *
+check_bin(const struct kmem_cache *kc, unsigned bin, struct sums *sums)
+{
+	const struct kmem_link *list = &kc->kc_partial[bin];
+	unsigned lo = bin << kc->kc_bin_shift;
+	unsigned hi = lo + (1u << kc->kc_bin_shift) - 1;
+
+	if ((kc->kc_bins >> bin & 1) != !kmem_link_empty(list))
+		return "the summary of the partial slabs is wrong";
+	if (lo == 0)
+		lo = 1;
+	if (hi > kc->kc_per_slab - 1)
+		hi = kc->kc_per_slab - 1;
+	return check_list(kc, list, lo, hi, sums);
+}
+
+static const char *
+check_lists(const struct kmem_cache *kc, struct sums *sums)
+{
+	const unsigned n = kc->kc_per_slab;
+	const char *bad;
+	unsigned bin;
+
+	bad = check_list(kc, &kc->kc_empty, 0, 0, sums);
+	if (bad != NULL)
+		return bad;
+	if (sums->slabs != kc->kc_nempty)
+		return "the number of empty slabs is wrong";
+	for (bin = 0; bin < KMEM_BINS && bad == NULL; bin++)
+		bad = check_bin(kc, bin, sums);
+	return bad != NULL ? bad : check_list(kc, &kc->kc_full, n, n, sums);
+}
+
+/* Invariant (e): the rounds of one magazine. */
+static const char *
+check_mag(const struct kmem_cache *kc, const struct kmem_mag *mag, unsigned n)
+{
+	struct kmem_slab *sl;
+	unsigned i, index;
+
+	if (mag->m_none != NULL || n > mag->m_size)
+		return "a magazine is torn";
+	for (i = 0; i < n; i++) {
+		sl = kmem_slab_find(mag->m_round[i]);
+		if (sl == NULL || sl->sl_cache != kc || kmem_slab_judge(kc, sl,
+		    mag->m_round[i], &index) != KMEM_OBJECT)
+			return "what is in a magazine is no free object";
+		if (kmem_slab_is_out(kc, sl, index) &&
+		    (kc->kc_debug & KMD_CHECK))
+			return "what is in a magazine is somebody's";
+	}
+	return NULL;
+}
+
+/* Invariant (f), of the depot's magazines. */
+static const char *
+check_depot(const struct kmem_cache *kc)
+{
+	unsigned nfull = 0, nempty = 0;
+	unsigned long rounds = 0;
+	const struct kmem_mag *mag;
+	const char *bad = NULL;
+
+	for (mag = kc->kc_full_mags; mag != NULL && bad == NULL;
+	    mag = mag->m_next) {
+		nfull++;
+		rounds += mag->m_n;
+		bad = check_mag(kc, mag, mag->m_n);
+	}
+	for (mag = kc->kc_empty_mags; mag != NULL; mag = mag->m_next)
+		nempty++;
+	if (bad != NULL)
+		return bad;
+	if (nfull != kc->kc_nfull || nempty != kc->kc_nempty_mags ||
+	    rounds != kc->kc_rounds)
+		return "the depot's counts are wrong";
+	if (kc->kc_min_full > nfull || kc->kc_min_empty > nempty)
+		return "the depot had fewer magazines than its least";
+	return NULL;
+}
+
+static const char *
+check_cpu(const struct kmem_cache *kc, const struct kmem_cpu *cc)
+{
+	const char *bad = NULL;
+
+	if (cc->cc_mag == NULL)
+		return cc->cc_n != 0 || cc->cc_size != 0 ||
+		    cc->cc_prev_n != 0 ? "no magazine, but rounds" : NULL;
+	if (cc->cc_size != cc->cc_mag->m_size ||
+	    cc->cc_round != cc->cc_mag->m_round)
+		return "another magazine is loaded";
+	bad = check_mag(kc, cc->cc_mag, cc->cc_n);
+	if (bad == NULL && cc->cc_prev != NULL)
+		bad = check_mag(kc, cc->cc_prev, cc->cc_prev_n);
+	return bad;
+}
+
 static const char *
 check_locked(const struct kmem_cache *kc)
 {
-	const unsigned n = kc->kc_per_slab;
 	struct sums sums = { 0, 0 };
-	const char *bad;
+	const char *bad = check_lists(kc, &sums);
+	unsigned i;
 
-	bad = check_list(kc, &kc->kc_empty, 0, 0, &sums);
-	if (bad != NULL)
-		return bad;
-	if (sums.slabs != kc->kc_nempty)
-		return "the number of empty slabs is wrong";
-	/* A slab of one object is never partial. */
-	if (n > 1)
-		bad = check_list(kc, &kc->kc_partial, 1, n - 1, &sums);
-	else if (!kmem_link_empty(&kc->kc_partial))
-		bad = "a slab of one object is partial";
-	if (bad == NULL)
-		bad = check_list(kc, &kc->kc_full, n, n, &sums);
 	if (bad != NULL)
 		return bad;
 	if (sums.slabs != kc->kc_nslabs)
 		return "the number of slabs is wrong";
-	if (sums.inuse != kc->kc_inuse ||
-	    kc->kc_allocs - kc->kc_frees != kc->kc_inuse)
+	if (sums.inuse != kc->kc_inuse)
 		return "the number of objects out is wrong";
 	if (kc->kc_grown - kc->kc_shrunk != kc->kc_nslabs)
 		return "slabs made and returned do not add up";
-	return NULL;
+	bad = check_depot(kc);
+	for (i = 0; i < VM_NCPU && bad == NULL; i++)
+		bad = check_cpu(kc, &kc->kc_cpu[i]);
+	if (bad == NULL && kmem_depot_rounds(kc) > kc->kc_inuse)
+		bad = "more objects in magazines than out of slabs";
+	return bad;
 }
 
 const char *

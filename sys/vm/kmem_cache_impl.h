@@ -4,11 +4,14 @@
  *
  * Fields are guarded by
  *	(c)  the cache's own kc_lock
+ *	(p)  the CPU that they belong to (machine/vmcpu.h)
  *	(l)  the list of caches' lock (kmem_cache.c)
  *	     and those without a letter do not change after creation.
  */
 #ifndef VM_KMEM_CACHE_IMPL_H
 #define VM_KMEM_CACHE_IMPL_H
+
+#include <machine/vmcpu.h>
 
 #include <vm/kmem_cache.h>
 #include <vm/vm_phys.h>
@@ -58,33 +61,96 @@ struct kmem_slab {
 	uint32_t	  sl_words;	/* (c) bit w: sl_free[w] is not 0 */
 	uint32_t	  sl_free[];	/* (c) bit i: object i is free; behind
 					   the last word a tag byte for each
-					   object, in caches that have tags */
+					   object, in caches with KMD_CHECK */
 };
+
+/*
+ * A tag says who has the object: nobody (it may be in a magazine, or in the
+ * slab), the cache's client, or in the heap's caches whose type it is.  It is
+ * the object's holder's to write.
+ */
+#define KMEM_TAG_NONE	0
+#define KMEM_TAG_OUT	1
+
+/*
+ * A magazine: free objects of one cache, taken and put at the end.  What is
+ * in front of the first is NULL, so that the object put last can be looked at
+ * without a question.
+ */
+struct kmem_mag {
+	struct kmem_mag	*m_next;	/* (c) in the depot */
+	uint16_t	 m_n;		/* rounds, unless it is loaded */
+	uint16_t	 m_size;	/* room for rounds */
+	void		*m_none;	/* NULL */
+	void		*m_round[];
+};
+
+/* What a CPU has of a cache: the loaded magazine, and the one before it. */
+struct kmem_cpu {
+	void		**cc_round;	/* (p) cc_mag's, or NULL */
+	unsigned	  cc_n;		/* (p) rounds in it */
+	unsigned	  cc_size;	/* (p) and room; 0: not loaded */
+	struct kmem_mag	 *cc_mag;	/* (p) */
+	struct kmem_mag	 *cc_prev;	/* (p) */
+	unsigned	  cc_prev_n;	/* (p) its rounds */
+	unsigned long	  cc_allocs;	/* (p) objects given out here, modulo
+					   the word */
+} __attribute__((__aligned__(VM_CPU_ALIGN)));
+
+/* Magazines of so many words, header included; 0: none. */
+#define KMEM_MAG_WORDS_MIN	8u
+#define KMEM_MAG_WORDS_MAX	128u
+#define KMEM_MAG_HEADER		(sizeof(struct kmem_mag) / sizeof(void *))
+
+/* Partial slabs are kept in so many lists, by how much of them is out. */
+#define KMEM_BINS		8u
 
 /* Bytes of a header off the slab: one word, and tags for its objects. */
 #define KMEM_OFF_SIZE	roundup2(offsetof(struct kmem_slab, sl_free) + \
 			    sizeof(uint32_t) + KMEM_OFF_MAXOBJ, sizeof(void *))
 
-#define KC_TAGS		0x1u	/* a byte beside each object (kmalloc's) */
+#define KC_HEAP		0x1u	/* one of kmalloc's classes */
 #define KC_ONSLAB	0x2u	/* never an off-slab header (the cache of
 				   headers: it would need itself) */
 #define KC_OFFSLAB	0x4u	/* headers come from the cache of headers */
 #define KC_STATIC	0x8u	/* part of the system: not to be destroyed */
 
+#define KC_NOMAG	0x10u	/* no magazines: what they are made of */
+
 struct kmem_cache {
+	struct kmem_cpu	 kc_cpu[VM_NCPU];
+
+	/* The depot. */
 	struct vm_mtx	 kc_lock;
-	struct kmem_link kc_partial;	/* (c) some objects out, some not */
+	struct kmem_mag	*kc_full_mags;	/* (c) with rounds */
+	struct kmem_mag	*kc_empty_mags;	/* (c) without */
+	unsigned	 kc_nfull, kc_nempty_mags;	/* (c) of these */
+	unsigned	 kc_min_full, kc_min_empty;	/* (c) the least of each
+					   since the last reaping */
+	unsigned long	 kc_rounds;	/* (c) in the depot's magazines */
+	unsigned	 kc_mag_words;	/* (c) of new magazines; 0: none */
+	unsigned	 kc_mag_want;	/* (c) magazines that frees lacked */
+	unsigned	 kc_contended;	/* (c) found the lock taken */
+
+	/* The slabs. */
+	struct kmem_link kc_partial[KMEM_BINS];	/* (c) some objects out, some
+					   not; the fullest last */
+	uint32_t	 kc_bins;	/* (c) bit b: kc_partial[b] has slabs */
 	struct kmem_link kc_empty;	/* (c) none out; newest first */
 	struct kmem_link kc_full;	/* (c) all out */
 	unsigned long	 kc_nempty;	/* (c) slabs on kc_empty */
 	unsigned long	 kc_nslabs;	/* (c) on all three */
-	unsigned long	 kc_inuse;	/* (c) objects out */
+	unsigned long	 kc_inuse;	/* (c) objects out of their slabs */
+	unsigned long	 kc_min_empty_slabs;	/* (c) since the last reaping */
 
 	size_t		 kc_stride;	/* from object to object */
 	size_t		 kc_slab_size;	/* bytes, whole pages */
 	size_t		 kc_hdr_off;	/* where the header is, on the slab */
 	unsigned	 kc_per_slab;	/* objects */
 	unsigned	 kc_nwords;	/* of sl_free */
+	unsigned	 kc_bin_shift;	/* bin = objects out >> this */
+	unsigned	 kc_reserve;	/* free objects kept back */
+	unsigned	 kc_debug;	/* KMD_* */
 	unsigned	 kc_flags;	/* KC_* */
 	int		 kc_window;	/* KM_SLAB or KM_HEAP */
 	size_t		 kc_align;
@@ -97,7 +163,7 @@ struct kmem_cache {
 	kmem_dtor_t	*kc_dtor;
 	void		*kc_arg;
 
-	uint64_t	 kc_allocs, kc_frees, kc_fails;	/* (c) */
+	uint64_t	 kc_fails;			/* (c) */
 	uint64_t	 kc_grown, kc_shrunk;		/* (c) */
 
 	struct kmem_link kc_all;	/* (l) the caches, oldest first */
@@ -165,6 +231,17 @@ kmem_slab_is_free(const struct kmem_slab *sl, unsigned i)
 	return (sl->sl_free[i / 32] & 1u << i % 32) != 0;
 }
 
+/* Has a client of the cache the object?  Without KMD_CHECK: as far as known. */
+static inline bool
+kmem_slab_is_out(const struct kmem_cache *kc, struct kmem_slab *sl,
+    unsigned i)
+{
+	if (kmem_slab_is_free(sl, i))
+		return false;
+	return !(kc->kc_debug & KMD_CHECK) || __atomic_load_n(
+	    &kmem_slab_tags(kc, sl)[i], __ATOMIC_RELAXED) != KMEM_TAG_NONE;
+}
+
 /*
  * kmem_pages.c: whole pages for slabs and for the heap's large blocks.
  */
@@ -204,16 +281,87 @@ struct kmem_slab *kmem_slab_create(struct kmem_cache *, size_t color,
 /* => no lock held; the slab is on no list and empty */
 void	kmem_slab_destroy(struct kmem_cache *, struct kmem_slab *);
 /* => cache lock held; the slab is not full */
-void	*kmem_slab_take(struct kmem_cache *, struct kmem_slab *, uint8_t tag);
+void	*kmem_slab_take(struct kmem_cache *, struct kmem_slab *);
 /* Is obj an object that is out?  Then *index is set. */
 enum kmem_verdict kmem_slab_judge(const struct kmem_cache *,
 	    const struct kmem_slab *, const void *obj, unsigned *index);
 /* => cache lock held; nothing is changed unless it returns KMEM_OBJECT */
 enum kmem_verdict kmem_slab_put(struct kmem_cache *, struct kmem_slab *,
-	    const void *obj, uint8_t tag);
+	    const void *obj);
 /* The object that ptr points into; false: into none. */
 bool	kmem_slab_index(const struct kmem_cache *, const struct kmem_slab *,
 	    const void *ptr, unsigned *index, size_t *off);
+
+/*
+ * kmem_slablist.c: the slabs of a cache.
+ */
+void	kmem_slabs_init(struct kmem_cache *);
+/*
+ * An object from the slabs that there are, from the fullest; NULL: none, or
+ * what is left is reserved and `reserve` does not say that it may be taken.
+ * => cache lock held
+ */
+void	*kmem_slabs_take(struct kmem_cache *, bool reserve);
+/* Put an object back.  => as kmem_slab_put; obj may be any pointer */
+enum kmem_verdict kmem_slabs_put(struct kmem_cache *, const void *obj);
+/* One more slab.  => no lock held; false: no memory, or in an interrupt */
+bool	kmem_slabs_grow(struct kmem_cache *, int flags);
+/*
+ * Take the oldest empty slabs above `keep` off the cache, into `out`, and
+ * destroy what is there, with no lock held.
+ * => the number of pages
+ */
+void	kmem_slabs_trim(struct kmem_cache *, unsigned long keep,
+	    struct kmem_link *out);
+unsigned long kmem_slabs_destroy(struct kmem_cache *, struct kmem_link *);
+
+/*
+ * kmem_depot.c: magazines.
+ */
+
+/*
+ * What the loaded magazine could not do.
+ * => the CPU is not held
+ */
+void	*kmem_depot_alloc(struct kmem_cache *, int flags);
+void	kmem_depot_free(struct kmem_cache *, void *obj);
+/* All magazines' rounds go to their slabs, the magazines back. */
+void	kmem_depot_purge(struct kmem_cache *);
+/* Only those of the depot that nobody needed since the last time. */
+void	kmem_depot_reap(struct kmem_cache *);
+/* Smaller magazines from now on. */
+void	kmem_depot_shrink(struct kmem_cache *);
+/* Objects in magazines.  => cache lock held; a guess while CPUs are at it */
+unsigned long kmem_depot_rounds(const struct kmem_cache *);
+void	kmem_depot_init(struct kmem_cache *);
+void	kmem_depot_bootstrap(void);
+
+/* An object of the loaded magazine, or NULL.  => the CPU is held */
+static inline void *
+kmem_cpu_pop(struct kmem_cpu *cc)
+{
+	if (__builtin_expect(cc->cc_n == 0, 0))
+		return NULL;
+	cc->cc_allocs++;
+	return cc->cc_round[--cc->cc_n];
+}
+
+/* => false: it is full */
+static inline bool
+kmem_cpu_push(struct kmem_cpu *cc, void *obj)
+{
+	if (__builtin_expect(cc->cc_n == cc->cc_size, 0))
+		return false;
+	cc->cc_round[cc->cc_n++] = obj;
+	return true;
+}
+
+/* Was obj the last to be put there, and not taken since? */
+static inline bool
+kmem_cpu_twice(const struct kmem_cpu *cc, const void *obj)
+{
+	return cc->cc_size != 0 && cc->cc_round[(int)cc->cc_n - 1] == obj;
+}
 
 /*
  * kmem_cache.c, for kmalloc and the slabs.
@@ -222,12 +370,29 @@ bool	kmem_slab_index(const struct kmem_cache *, const struct kmem_slab *,
 /* A cache in the caller's memory.  => false: senseless arguments */
 bool	kmem_cache_init(struct kmem_cache *, const struct kmem_cache_args *,
 	    unsigned kc_flags);
-void	*kmem_cache_alloc_tagged(struct kmem_cache *, int flags, uint8_t tag);
-enum kmem_verdict kmem_cache_free_tagged(struct kmem_slab *, void *obj,
-	    uint8_t tag);
+/* An object goes out to who is named by the tag, or comes back from there. */
+void	*kmem_cache_get(struct kmem_cache *, int flags, uint8_t tag);
+void	kmem_cache_put(struct kmem_cache *, void *obj);
 struct kmem_slab *kmem_header_alloc(int flags);
 void	kmem_header_free(struct kmem_slab *);
 struct kmem_link *kmem_cache_list(void);
+/* Which only a walk can find: a panic that says what obj is. */
+void	kmem_cache_misuse(const struct kmem_cache *, const char *func,
+	    const void *obj) __dead2;
+
+/*
+ * kmem_debug.c: what costs nothing but one test while it is off (kc_debug).
+ */
+
+/* obj goes out.  => what the client gets for it */
+void	*kmem_debug_out(struct kmem_cache *, void *obj, uint8_t tag,
+	    int flags);
+/*
+ * obj comes back from who is named by the tag.
+ * => KMEM_OBJECT: and may be put where free objects are; else nothing has
+ *    happened
+ */
+enum kmem_verdict kmem_debug_in(struct kmem_cache *, void *obj, uint8_t tag);
 
 /*
  * kmem_cache_ddb.c: what ptr is, in words, for a panic or a person.

@@ -44,7 +44,7 @@ kmem_pages_alloc(vsize_t size, int flags, const char *owner)
 	req.vr_min = (flags & KM_HEAP) ? VM_HEAP_MIN : VM_SLAB_MIN;
 	req.vr_max = (flags & KM_HEAP) ? VM_HEAP_MAX : VM_SLAB_MAX;
 	if (kmem_alloc_request(kernel_map, &req,
-	    flags & (KM_NOSLEEP | KM_ZERO), &addr) != 0)
+	    flags & (KM_NOSLEEP | KM_EASY | KM_ZERO), &addr) != 0)
 		return 0;
 	return addr;
 }

@@ -26,7 +26,7 @@ header_size(const struct kmem_cache *kc, unsigned n)
 	size_t size = offsetof(struct kmem_slab, sl_free);
 
 	size += howmany(n, 32) * sizeof(uint32_t);
-	if (kc->kc_flags & KC_TAGS)
+	if (kc->kc_debug & KMD_CHECK)
 		size += n;
 	return roundup2(size, sizeof(void *));
 }
@@ -163,6 +163,8 @@ header_init(struct kmem_cache *kc, struct kmem_slab *sl, char *base,
 	sl->sl_first = base + color;
 	sl->sl_inuse = 0;
 	sl->sl_words = 0;
+	if (kc->kc_debug & KMD_CHECK)
+		memset(kmem_slab_tags(kc, sl), KMEM_TAG_NONE, n);
 	for (i = 0; i < kc->kc_nwords; i++, n -= 32) {
 		sl->sl_free[i] = n >= 32 ? ~0u : (1u << n) - 1;
 		sl->sl_words |= 1u << i;
@@ -187,7 +189,7 @@ kmem_slab_create(struct kmem_cache *kc, size_t color, int flags)
 	struct kmem_slab *sl;
 	char *base;
 
-	flags &= KM_NOSLEEP;
+	flags &= KM_NOSLEEP | KM_EASY;
 	base = (char *)kmem_pages_alloc(kc->kc_slab_size,
 	    kc->kc_window | flags, kc->kc_name);
 	if (base == NULL)
@@ -218,7 +220,7 @@ kmem_slab_destroy(struct kmem_cache *kc, struct kmem_slab *sl)
 }
 
 void *
-kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl, uint8_t tag)
+kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl)
 {
 	unsigned w, i;
 
@@ -228,8 +230,6 @@ kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl, uint8_t tag)
 	if (sl->sl_free[w] == 0)
 		sl->sl_words &= ~(1u << w);
 	sl->sl_inuse++;
-	if (kc->kc_flags & KC_TAGS)
-		kmem_slab_tags(kc, sl)[i] = tag;
 	return kmem_slab_object(kc, sl, i);
 }
 
@@ -259,8 +259,7 @@ kmem_slab_judge(const struct kmem_cache *kc, const struct kmem_slab *sl,
 }
 
 enum kmem_verdict
-kmem_slab_put(struct kmem_cache *kc, struct kmem_slab *sl, const void *obj,
-    uint8_t tag)
+kmem_slab_put(struct kmem_cache *kc, struct kmem_slab *sl, const void *obj)
 {
 	enum kmem_verdict verdict;
 	unsigned i;
@@ -268,8 +267,6 @@ kmem_slab_put(struct kmem_cache *kc, struct kmem_slab *sl, const void *obj,
 	verdict = kmem_slab_judge(kc, sl, obj, &i);
 	if (verdict != KMEM_OBJECT)
 		return verdict;
-	if ((kc->kc_flags & KC_TAGS) && kmem_slab_tags(kc, sl)[i] != tag)
-		return KMEM_OTHER_TAG;
 	sl->sl_free[i / 32] |= 1u << i % 32;
 	sl->sl_words |= 1u << i / 32;
 	sl->sl_inuse--;

@@ -5,6 +5,7 @@
  * Lock order, outermost first.  Whoever holds one takes only those below it.
  *
  *	kmem reclaim	(reader-writer)	vm_kmem.c
+ *	the CPU		(no lock)	machine/vmcpu.h: what belongs to it
  *	cache lock	(mutex)		kmem_cache.c, one per cache
  *	map lock	(reader-writer)	vm_map.c, one per map
  *	entry store	(mutex)		vm_map_entry.c
@@ -52,10 +53,16 @@ typedef unsigned vm_prot_t;
 #define KM_SLEEP	0x0000
 #define KM_NOSLEEP	0x0001	/* fail rather than wait */
 #define KM_ZERO		0x0002	/* fill with zero bytes */
+#define KM_RESERVE	0x0004	/* kmem_cache_alloc: from the reserve, too */
+#define KM_EASY		0x0008	/* fail rather than ask others to give up
+				   theirs; implies KM_NOSLEEP */
 
 /* Which window of kernel_map: kmem_alloc only.  None given: VM_MISC. */
 #define KM_HEAP		0x0010	/* [VM_HEAP_MIN, VM_HEAP_MAX) */
 #define KM_SLAB		0x0020	/* [VM_SLAB_MIN, VM_SLAB_MAX) */
+
+/* kmem_cache_create: no magazines, freed objects go straight to their slabs. */
+#define KM_NOMAG	0x0040
 
 /* Fail-the-nth: tests make an allocation site fail.  See vm_fail.h. */
 

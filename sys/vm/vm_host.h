@@ -53,6 +53,7 @@ bool	vm_rw_held_write(const struct vm_rwlock *);
 /* A mutex masks interrupts on its CPU for as long as it is held. */
 void	vm_mtx_init(struct vm_mtx *, const char *name);
 void	vm_mtx_enter(struct vm_mtx *);
+bool	vm_mtx_try(struct vm_mtx *);	/* false: taken, and not by us now */
 void	vm_mtx_exit(struct vm_mtx *);
 bool	vm_mtx_held(const struct vm_mtx *);
 

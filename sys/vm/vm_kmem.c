@@ -227,7 +227,7 @@ kmem_alloc_request(struct vm_map *map, const struct vm_map_request *vr,
 	pages = atop(want.vr_size);
 	for (;;) {
 		error = try_alloc(map, &want, flags, addr);
-		if (error != ENOMEM || vm_host_intr())
+		if (error != ENOMEM || (flags & KM_EASY) || vm_host_intr())
 			return error;
 		if (kmem_reclaim(pages) != 0) {
 			pages = ULONG_MAX;

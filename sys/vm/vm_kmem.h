@@ -10,7 +10,7 @@
 /*
  * size bytes, rounded up to pages, mapped read-write, in the window that the
  * flags choose (KM_HEAP, KM_SLAB, or neither), best fit.
- * => flags: KM_NOSLEEP, KM_ZERO, and at most one window
+ * => flags: KM_NOSLEEP, KM_EASY, KM_ZERO, and at most one window
  * => 0 when there is no space, no frame, or no entry (then nothing is left
  *    behind), and for a size that is 0 or wraps
  * => takes the map's lock; may sleep without KM_NOSLEEP; not from an

@@ -128,6 +128,19 @@ vm_mtx_enter(struct vm_mtx *m)
 	held_push(m, HELD_MTX);
 }
 
+bool
+vm_mtx_try(struct vm_mtx *m)
+{
+	lock_enter_check(m, m->mtx_name);
+	if (atomic_exchange_explicit(mtx_word(m), 1, memory_order_acquire)) {
+		locks.hl_contended++;
+		return false;
+	}
+	locks.hl_mtx++;
+	held_push(m, HELD_MTX);
+	return true;
+}
+
 void
 vm_mtx_exit(struct vm_mtx *m)
 {
@@ -487,5 +500,7 @@ host_panic_of(void (*fn)(void *), void *arg, unsigned *nlocks)
 		*nlocks = locks.hl_held - before;
 	while (said != NULL && locks.hl_held > before)
 		held_drop();
+	if (said != NULL)
+		host_cpu_unwind();
 	return said;
 }

@@ -51,6 +51,9 @@ void	*host_phys(paddr_t pa);
  */
 const char *host_panic_of(void (*fn)(void *), void *arg, unsigned *nlocks);
 
+/* Leave the CPU, if this thread keeps one to itself (machine/vmcpu.h). */
+void	host_cpu_unwind(void);
+
 /* What this thread did with locks, since it began. */
 struct host_locks {
 	uint64_t	hl_mtx;		/* mutexes taken */

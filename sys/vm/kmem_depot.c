@@ -1,0 +1,618 @@
+/*
+ * Magazines: free objects that a CPU has at hand.
+ *
+ * 1. What it is.  After Bonwick and Adams, "Magazines and Vmem", USENIX 2001.
+ *    A magazine is an array of free objects of one cache.  Each CPU has two of
+ *    each cache: it gives out from the loaded one and takes back into it, with
+ *    no lock, as nobody else is on that CPU meanwhile (machine/vmcpu.h).  When
+ *    the loaded one is empty, or full, the two change places; when that does
+ *    not help, one of them is exchanged for a full, or an empty, one of the
+ *    depot, under the cache's lock; and when the depot has none either, the
+ *    objects come from, or go to, the slabs.
+ *
+ *	   CPU 0		   CPU 1
+ *	+---------+---------+	+---------+---------+
+ *	| loaded  |previous |	| loaded  |previous |
+ *	+---------+---------+	+---------+---------+
+ *	     ^ exchange: one magazine at a time
+ *	     v
+ *	+------------------------------------------+
+ *	| depot: full magazines    empty magazines |
+ *	+------------------------------------------+
+ *	     ^ half a magazine at a time
+ *	     v
+ *	    slabs: full, partial, empty
+ *
+ *    With two of them, whoever allocates and frees at the edge of one does not
+ *    go to the depot each time: at least m_size operations lie between two
+ *    visits.
+ *
+ * 2. Freeing never allocates.  In the paper a free that finds no empty magazine
+ *    makes one.  Here it hands half of the loaded one to the slabs, and notes
+ *    that a magazine was missing (kc_mag_want); the next allocation that comes
+ *    this way makes it, if that is easy.  So a cache has as many as its bursts
+ *    need, after the first.
+ *
+ * 3. How large.  By the size of the objects at first, so that a magazine holds
+ *    a page or two; twice as large when the lock is found taken
+ *    KMEM_CONTENTION times, up to KMEM_MAG_GROW doublings; half as large when
+ *    memory runs short.  Each magazine knows its own size, so they change as
+ *    they pass: an empty one of another size is not kept.  Objects above a
+ *    page have no magazines.
+ *
+ * 4. Working set.  kc_min_full and kc_min_empty say how many magazines nobody
+ *    needed since the last kmem_depot_reap: those go.
+ *
+ * 5. To a slab all these objects are out.  Whoever frees one twice, with no
+ *    check on, is found when the second one gets back to the slab, at the
+ *    latest.  The slabs are left whole, and what remains is a panic that says
+ *    so, once nothing is held.
+ */
+#include <vm/kmem_cache_impl.h>
+
+/* So often is the lock found taken before magazines grow. */
+#define KMEM_CONTENTION		16u
+#define KMEM_MAG_GROW		2u
+
+/* Rounds that are got from the slabs at once, at most. */
+#define KMEM_REFILL		32u
+
+#define MAG_SIZES		5u	/* 8, 16, 32, 64, 128 words */
+#define MAG_SIZE(words)		((uint16_t)((words) - KMEM_MAG_HEADER))
+
+static struct kmem_cache mag_cache[MAG_SIZES];
+
+void
+kmem_depot_bootstrap(void)
+{
+	static const char *const name[MAG_SIZES] = { "kmem mag 8",
+	    "kmem mag 16", "kmem mag 32", "kmem mag 64", "kmem mag 128" };
+	struct kmem_cache_args ca = { .ca_size = 0 };
+	unsigned i;
+
+	for (i = 0; i < MAG_SIZES; i++) {
+		ca.ca_name = name[i];
+		ca.ca_size = (KMEM_MAG_WORDS_MIN << i) * sizeof(void *);
+		if (!kmem_cache_init(&mag_cache[i], &ca, KC_ONSLAB |
+		    KC_STATIC | KC_NOMAG))
+			vm_host_panic("kmem_depot_bootstrap: no layout for "
+			    "%zu bytes", ca.ca_size);
+	}
+}
+
+/* A page or two of objects. */
+static unsigned
+first_words(size_t size)
+{
+	if (size > PAGE_SIZE)
+		return 0;
+	if (size > 1024)
+		return KMEM_MAG_WORDS_MIN;
+	if (size > 256)
+		return KMEM_MAG_WORDS_MIN * 2;
+	return KMEM_MAG_WORDS_MIN * (size > 64 ? 4 : 8);
+}
+
+static unsigned
+most_words(size_t size)
+{
+	unsigned words = first_words(size) << KMEM_MAG_GROW;
+
+	return words < KMEM_MAG_WORDS_MAX ? words : KMEM_MAG_WORDS_MAX;
+}
+
+void
+kmem_depot_init(struct kmem_cache *kc)
+{
+	if (!(kc->kc_flags & KC_NOMAG))
+		kc->kc_mag_words = first_words(kc->kc_stride);
+}
+
+void
+kmem_depot_shrink(struct kmem_cache *kc)
+{
+	vm_mtx_enter(&kc->kc_lock);
+	if (kc->kc_mag_words > KMEM_MAG_WORDS_MIN)
+		kc->kc_mag_words /= 2;
+	kc->kc_mag_want = 0;
+	vm_mtx_exit(&kc->kc_lock);
+}
+
+/*
+ * Magazines by themselves.
+ */
+static struct kmem_cache *
+cache_of(unsigned size)
+{
+	const unsigned words = size + KMEM_MAG_HEADER;
+
+	return &mag_cache[bit_lowest32(words / KMEM_MAG_WORDS_MIN)];
+}
+
+static struct kmem_mag *
+mag_alloc(unsigned words)
+{
+	struct kmem_mag *mag;
+
+	mag = kmem_cache_alloc(cache_of(MAG_SIZE(words)), KM_EASY);
+	if (mag == NULL)
+		return NULL;
+	mag->m_n = 0;
+	mag->m_size = MAG_SIZE(words);
+	mag->m_none = NULL;
+	return mag;
+}
+
+static void
+mag_free(struct kmem_mag *mag)
+{
+	kmem_cache_free(cache_of(mag->m_size), mag);
+}
+
+/* Take what is loaded out of the CPU.  => NULL: nothing was */
+static struct kmem_mag *
+unload(struct kmem_cpu *cc)
+{
+	struct kmem_mag *mag = cc->cc_mag;
+
+	if (mag != NULL)
+		mag->m_n = (uint16_t)cc->cc_n;
+	cc->cc_mag = NULL;
+	cc->cc_round = NULL;
+	cc->cc_n = cc->cc_size = 0;
+	return mag;
+}
+
+static void
+load(struct kmem_cpu *cc, struct kmem_mag *mag)
+{
+	cc->cc_mag = mag;
+	cc->cc_round = mag->m_round;
+	cc->cc_n = mag->m_n;
+	cc->cc_size = mag->m_size;
+}
+
+static void
+set_prev(struct kmem_cpu *cc, struct kmem_mag *mag)
+{
+	cc->cc_prev = mag;
+	cc->cc_prev_n = mag != NULL ? mag->m_n : 0;
+}
+
+/* The two change places. */
+static void
+swap(struct kmem_cpu *cc)
+{
+	struct kmem_mag *prev = cc->cc_prev;
+
+	set_prev(cc, unload(cc));
+	load(cc, prev);
+}
+
+/* mag is loaded, what was goes to the place of the one before it. */
+static void
+load_next(struct kmem_cpu *cc, struct kmem_mag *mag)
+{
+	set_prev(cc, unload(cc));
+	load(cc, mag);
+}
+
+/*
+ * The depot.
+ */
+static void
+depot_enter(struct kmem_cache *kc)
+{
+	if (vm_mtx_try(&kc->kc_lock))
+		return;
+	vm_mtx_enter(&kc->kc_lock);
+	if (++kc->kc_contended < KMEM_CONTENTION)
+		return;
+	kc->kc_contended = 0;
+	if (kc->kc_mag_words != 0 &&
+	    kc->kc_mag_words < most_words(kc->kc_stride))
+		kc->kc_mag_words *= 2;
+}
+
+static struct kmem_mag *
+pop_full(struct kmem_cache *kc)
+{
+	struct kmem_mag *mag = kc->kc_full_mags;
+
+	if (mag == NULL)
+		return NULL;
+	kc->kc_full_mags = mag->m_next;
+	kc->kc_rounds -= mag->m_n;
+	if (--kc->kc_nfull < kc->kc_min_full)
+		kc->kc_min_full = kc->kc_nfull;
+	return mag;
+}
+
+static struct kmem_mag *
+pop_empty(struct kmem_cache *kc)
+{
+	struct kmem_mag *mag = kc->kc_empty_mags;
+
+	if (mag == NULL)
+		return NULL;
+	kc->kc_empty_mags = mag->m_next;
+	if (--kc->kc_nempty_mags < kc->kc_min_empty)
+		kc->kc_min_empty = kc->kc_nempty_mags;
+	return mag;
+}
+
+static void
+push_full(struct kmem_cache *kc, struct kmem_mag *mag)
+{
+	mag->m_next = kc->kc_full_mags;
+	kc->kc_full_mags = mag;
+	kc->kc_rounds += mag->m_n;
+	kc->kc_nfull++;
+}
+
+/* => mag, if it is not of the size that is wanted now: to be given back */
+static struct kmem_mag *
+push_empty(struct kmem_cache *kc, struct kmem_mag *mag)
+{
+	if (mag->m_size != MAG_SIZE(kc->kc_mag_words)) {
+		kc->kc_mag_want++;
+		return mag;
+	}
+	mag->m_next = kc->kc_empty_mags;
+	kc->kc_empty_mags = mag;
+	kc->kc_nempty_mags++;
+	return NULL;
+}
+
+unsigned long
+kmem_depot_rounds(const struct kmem_cache *kc)
+{
+	unsigned long n = kc->kc_rounds;
+	unsigned i;
+
+	for (i = 0; i < VM_NCPU; i++) {
+		n += __atomic_load_n(&kc->kc_cpu[i].cc_n, __ATOMIC_RELAXED);
+		n += __atomic_load_n(&kc->kc_cpu[i].cc_prev_n,
+		    __ATOMIC_RELAXED);
+	}
+	return n;
+}
+
+/*
+ * Allocating.
+ */
+
+/* One object, and some more for the loaded magazine.  => lock held */
+static void *
+refill(struct kmem_cache *kc, struct kmem_cpu *cc)
+{
+	unsigned n = cc->cc_size / 2;
+	void *obj = kmem_slabs_take(kc, false), *more;
+
+	if (obj == NULL)
+		return NULL;
+	cc->cc_allocs++;
+	if (n > KMEM_REFILL)
+		n = KMEM_REFILL;
+	while (n-- > 0 && (more = kmem_slabs_take(kc, false)) != NULL)
+		cc->cc_round[cc->cc_n++] = more;
+	return obj;
+}
+
+/* A full magazine of the depot's, or else the slabs.  => the CPU is held */
+static void *
+depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
+{
+	struct kmem_mag *mag;
+	void *obj;
+
+	depot_enter(kc);
+	mag = pop_full(kc);
+	if (mag != NULL) {
+		if (cc->cc_prev != NULL)
+			*old = push_empty(kc, cc->cc_prev);
+		load_next(cc, mag);
+		obj = kmem_cpu_pop(cc);
+	} else
+		obj = refill(kc, cc);
+	vm_mtx_exit(&kc->kc_lock);
+	return obj;
+}
+
+static void *
+get(struct kmem_cache *kc, struct kmem_mag **old)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+	void *obj = kmem_cpu_pop(cc);
+
+	if (obj == NULL && cc->cc_prev_n != 0) {
+		swap(cc);
+		obj = kmem_cpu_pop(cc);
+	}
+	if (obj == NULL)
+		obj = depot_get(kc, cc, old);
+	vm_cpu_exit(cpu, state);
+	return obj;
+}
+
+/* Where does a magazine lack?  => the CPU is held */
+static bool
+lacks(const struct kmem_cache *kc, const struct kmem_cpu *cc)
+{
+	return cc->cc_mag == NULL || cc->cc_prev == NULL ||
+	    __atomic_load_n(&kc->kc_mag_want, __ATOMIC_RELAXED) != 0;
+}
+
+/* Put a new magazine where one lacks.  => one that is not needed after all */
+static struct kmem_mag *
+place(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag *mag)
+{
+	if (cc->cc_mag == NULL) {
+		load(cc, mag);
+		return NULL;
+	}
+	if (cc->cc_prev == NULL) {
+		set_prev(cc, mag);
+		return NULL;
+	}
+	vm_mtx_enter(&kc->kc_lock);
+	if (kc->kc_mag_want > 0) {
+		kc->kc_mag_want--;
+		mag = push_empty(kc, mag);
+	}
+	vm_mtx_exit(&kc->kc_lock);
+	return mag;
+}
+
+/* Make a magazine where one lacks, if that is easy. */
+static void
+supply(struct kmem_cache *kc)
+{
+	const unsigned words =
+	    __atomic_load_n(&kc->kc_mag_words, __ATOMIC_RELAXED);
+	struct kmem_mag *mag;
+	uintptr_t state;
+	unsigned cpu;
+	bool want;
+
+	if (words == 0 || vm_host_intr())
+		return;
+	cpu = vm_cpu_enter(&state);
+	want = lacks(kc, &kc->kc_cpu[cpu]);
+	vm_cpu_exit(cpu, state);
+	if (!want || (mag = mag_alloc(words)) == NULL)
+		return;
+	cpu = vm_cpu_enter(&state);
+	mag = place(kc, &kc->kc_cpu[cpu], mag);
+	vm_cpu_exit(cpu, state);
+	if (mag != NULL)
+		mag_free(mag);
+}
+
+/* What is kept back for those who ask for it. */
+static void *
+from_reserve(struct kmem_cache *kc)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+	void *obj;
+
+	depot_enter(kc);
+	obj = kmem_slabs_take(kc, true);
+	if (obj != NULL)
+		kc->kc_cpu[cpu].cc_allocs++;
+	vm_mtx_exit(&kc->kc_lock);
+	vm_cpu_exit(cpu, state);
+	return obj;
+}
+
+void *
+kmem_depot_alloc(struct kmem_cache *kc, int flags)
+{
+	struct kmem_mag *old = NULL;
+	void *obj;
+
+	do
+		obj = get(kc, &old);
+	while (obj == NULL && kmem_slabs_grow(kc, flags));
+	if (obj == NULL && (flags & KM_RESERVE))
+		obj = from_reserve(kc);
+	if (old != NULL)
+		mag_free(old);
+	if (obj != NULL) {
+		supply(kc);
+		return obj;
+	}
+	vm_mtx_enter(&kc->kc_lock);
+	kc->kc_fails++;
+	vm_mtx_exit(&kc->kc_lock);
+	return NULL;
+}
+
+/*
+ * Freeing.
+ */
+
+/* n objects to their slabs.  => one that is none, or NULL; lock held */
+static const void *
+put_back(struct kmem_cache *kc, void *const *objs, unsigned n)
+{
+	const void *bad = NULL;
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (kmem_slabs_put(kc, objs[i]) != KMEM_OBJECT)
+			bad = objs[i];
+	return bad;
+}
+
+/* The older half of the loaded magazine to the slabs.  => lock held */
+static const void *
+flush(struct kmem_cache *kc, struct kmem_cpu *cc)
+{
+	const unsigned n = (cc->cc_n + 1) / 2;
+	const void *bad = put_back(kc, cc->cc_round, n);
+
+	cc->cc_n -= n;
+	memmove(cc->cc_round, cc->cc_round + n,
+	    cc->cc_n * sizeof(*cc->cc_round));
+	return bad;
+}
+
+/*
+ * An empty magazine of the depot's for the full one, or else the slabs.
+ * => the CPU is held; as put_back
+ */
+static const void *
+depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
+    struct kmem_link *spare)
+{
+	const void *bad = NULL;
+	struct kmem_mag *mag;
+
+	depot_enter(kc);
+	mag = pop_empty(kc);
+	if (mag != NULL) {
+		if (cc->cc_prev != NULL)
+			push_full(kc, cc->cc_prev);
+		load_next(cc, mag);
+	} else if (cc->cc_mag != NULL) {
+		if (kc->kc_mag_want <= kc->kc_inuse / cc->cc_size)
+			kc->kc_mag_want++;
+		bad = flush(kc, cc);
+	}
+	if (!kmem_cpu_push(cc, obj))
+		bad = put_back(kc, &obj, 1);
+	if (!vm_host_intr())
+		kmem_slabs_trim(kc, KMEM_EMPTY_KEEP, spare);
+	vm_mtx_exit(&kc->kc_lock);
+	return bad;
+}
+
+static const void *
+put(struct kmem_cache *kc, void *obj, struct kmem_link *spare)
+{
+	uintptr_t state;
+	unsigned cpu = vm_cpu_enter(&state);
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+	const void *bad = NULL;
+
+	if (!kmem_cpu_push(cc, obj)) {
+		if (cc->cc_prev != NULL &&
+		    cc->cc_prev->m_n < cc->cc_prev->m_size) {
+			swap(cc);
+			kmem_cpu_push(cc, obj);
+		} else
+			bad = depot_put(kc, cc, obj, spare);
+	}
+	vm_cpu_exit(cpu, state);
+	return bad;
+}
+
+void
+kmem_depot_free(struct kmem_cache *kc, void *obj)
+{
+	struct kmem_link spare;
+	const void *bad;
+
+	kmem_link_init(&spare);
+	bad = put(kc, obj, &spare);
+	kmem_slabs_destroy(kc, &spare);
+	if (bad != NULL)
+		kmem_cache_misuse(kc, "kmem_cache_free", bad);
+}
+
+/*
+ * Giving back.
+ */
+
+/* A list of magazines: rounds to the slabs, magazines to theirs. */
+static void
+discard(struct kmem_cache *kc, struct kmem_mag *list)
+{
+	const void *bad = NULL, *b;
+	struct kmem_mag *mag;
+
+	while ((mag = list) != NULL) {
+		list = mag->m_next;
+		vm_mtx_enter(&kc->kc_lock);
+		b = put_back(kc, mag->m_round, mag->m_n);
+		vm_mtx_exit(&kc->kc_lock);
+		bad = b != NULL ? b : bad;
+		mag_free(mag);
+	}
+	if (bad != NULL)
+		kmem_cache_misuse(kc, "kmem_cache_reap", bad);
+}
+
+/* n full and m empty magazines of the depot, in front of a list. */
+static struct kmem_mag *
+collect(struct kmem_cache *kc, unsigned n, unsigned m, struct kmem_mag *list)
+{
+	struct kmem_mag *mag;
+
+	while (n + m > 0) {
+		mag = n > 0 ? pop_full(kc) : pop_empty(kc);
+		n > 0 ? n-- : m--;
+		if (mag == NULL)
+			continue;
+		mag->m_next = list;
+		list = mag;
+	}
+	return list;
+}
+
+/* Both magazines of a CPU, in front of a list. */
+static struct kmem_mag *
+strip(struct kmem_cache *kc, unsigned cpu, struct kmem_mag *list)
+{
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+	struct kmem_mag *mag, *prev;
+	uintptr_t state;
+
+	vm_cpu_enter_other(cpu, &state);
+	mag = unload(cc);
+	prev = cc->cc_prev;
+	set_prev(cc, NULL);
+	vm_cpu_exit_other(cpu, state);
+	if (mag != NULL) {
+		mag->m_next = list;
+		list = mag;
+	}
+	if (prev != NULL) {
+		prev->m_next = list;
+		list = prev;
+	}
+	return list;
+}
+
+void
+kmem_depot_purge(struct kmem_cache *kc)
+{
+	struct kmem_mag *list = NULL;
+	unsigned cpu;
+
+	if (kc->kc_flags & KC_NOMAG)
+		return;
+	for (cpu = 0; cpu < VM_NCPU; cpu++)
+		list = strip(kc, cpu, list);
+	vm_mtx_enter(&kc->kc_lock);
+	list = collect(kc, kc->kc_nfull, kc->kc_nempty_mags, list);
+	vm_mtx_exit(&kc->kc_lock);
+	discard(kc, list);
+}
+
+void
+kmem_depot_reap(struct kmem_cache *kc)
+{
+	struct kmem_mag *list;
+
+	vm_mtx_enter(&kc->kc_lock);
+	list = collect(kc, kc->kc_min_full, kc->kc_min_empty, NULL);
+	kc->kc_min_full = kc->kc_nfull;
+	kc->kc_min_empty = kc->kc_nempty_mags;
+	vm_mtx_exit(&kc->kc_lock);
+	discard(kc, list);
+}

@@ -1,0 +1,184 @@
+/*
+ * The slabs of a cache, each on one list:
+ *
+ *	empty		no object out; the newest first
+ *	partial		some out, some free: KMEM_BINS lists by how many
+ *	full		all out
+ *
+ *	 out	0	1 .. 1/8   ..   ..   ..   ..   ..  7/8 .. all-1   all
+ *	       empty  |   bin 0 | 1  | 2  | 3  | 4  | 5  | 6  | 7       |  full
+ *
+ * One allocates from the fullest bin, then from an empty slab, then grows.  So
+ * the fullest slabs are used up, and the emptiest, left alone, become empty
+ * and can go: after a peak what is left in use is drawn together by and by.
+ * Which bin has slabs is one bit scan; a slab is moved when it enters another
+ * eighth, and within a bin the one touched last is the first (its header is
+ * still in the processor's cache).
+ *
+ * Where a reserve is kept, the last so many free objects are not for everybody;
+ * who may not have them grows the cache.
+ */
+#include <vm/kmem_cache_impl.h>
+
+void
+kmem_slabs_init(struct kmem_cache *kc)
+{
+	unsigned i, most = kc->kc_per_slab - 1;
+
+	for (i = 0; i < KMEM_BINS; i++)
+		kmem_link_init(&kc->kc_partial[i]);
+	kmem_link_init(&kc->kc_empty);
+	kmem_link_init(&kc->kc_full);
+	kc->kc_bin_shift = 0;
+	while (most >> kc->kc_bin_shift >= KMEM_BINS)
+		kc->kc_bin_shift++;
+}
+
+/* The list for a slab with so many objects out; bins are 1, 2, … */
+enum { EMPTY = 0, FULL = KMEM_BINS + 1 };
+
+static unsigned
+place(const struct kmem_cache *kc, unsigned inuse)
+{
+	if (inuse == 0)
+		return EMPTY;
+	if (inuse == kc->kc_per_slab)
+		return FULL;
+	return 1 + (inuse >> kc->kc_bin_shift);
+}
+
+static void
+insert(struct kmem_cache *kc, struct kmem_slab *sl, unsigned where)
+{
+	if (where == EMPTY) {
+		kmem_link_insert(&kc->kc_empty, &sl->sl_link);
+		kc->kc_nempty++;
+	} else if (where == FULL) {
+		kmem_link_insert(&kc->kc_full, &sl->sl_link);
+	} else {
+		kmem_link_insert(&kc->kc_partial[where - 1], &sl->sl_link);
+		kc->kc_bins |= 1u << (where - 1);
+	}
+}
+
+static void
+take_off(struct kmem_cache *kc, struct kmem_slab *sl, unsigned where)
+{
+	kmem_link_remove(&sl->sl_link);
+	if (where == EMPTY) {
+		kc->kc_nempty--;
+		if (kc->kc_nempty < kc->kc_min_empty_slabs)
+			kc->kc_min_empty_slabs = kc->kc_nempty;
+	} else if (where != FULL &&
+	    kmem_link_empty(&kc->kc_partial[where - 1]))
+		kc->kc_bins &= ~(1u << (where - 1));
+}
+
+/* The number of objects out has changed from `was`. */
+static void
+refile(struct kmem_cache *kc, struct kmem_slab *sl, unsigned was)
+{
+	unsigned from = place(kc, was), to = place(kc, sl->sl_inuse);
+
+	if (from == to)
+		return;
+	take_off(kc, sl, from);
+	insert(kc, sl, to);
+}
+
+static unsigned long
+nfree(const struct kmem_cache *kc)
+{
+	return kc->kc_nslabs * kc->kc_per_slab - kc->kc_inuse;
+}
+
+void *
+kmem_slabs_take(struct kmem_cache *kc, bool reserve)
+{
+	struct kmem_slab *sl;
+	void *obj;
+
+	if (kc->kc_reserve != 0 && !reserve && nfree(kc) <= kc->kc_reserve)
+		return NULL;
+	if (kc->kc_bins != 0)
+		sl = kmem_link_slab(
+		    kc->kc_partial[bit_highest32(kc->kc_bins)].kl_next);
+	else if (!kmem_link_empty(&kc->kc_empty))
+		sl = kmem_link_slab(kc->kc_empty.kl_next);
+	else
+		return NULL;
+	obj = kmem_slab_take(kc, sl);
+	refile(kc, sl, sl->sl_inuse - 1);
+	kc->kc_inuse++;
+	return obj;
+}
+
+enum kmem_verdict
+kmem_slabs_put(struct kmem_cache *kc, const void *obj)
+{
+	struct kmem_slab *sl = kmem_slab_find(obj);
+	enum kmem_verdict verdict;
+
+	if (sl == NULL || sl->sl_cache != kc)
+		return KMEM_NO_OBJECT;
+	verdict = kmem_slab_put(kc, sl, obj);
+	if (verdict != KMEM_OBJECT)
+		return verdict;
+	refile(kc, sl, sl->sl_inuse + 1);
+	kc->kc_inuse--;
+	return KMEM_OBJECT;
+}
+
+bool
+kmem_slabs_grow(struct kmem_cache *kc, int flags)
+{
+	struct kmem_slab *sl;
+	size_t color;
+
+	if (vm_host_intr())
+		return false;
+	vm_mtx_enter(&kc->kc_lock);
+	color = kc->kc_color;
+	kc->kc_color = color == kc->kc_color_max ? 0 : color + kc->kc_align;
+	vm_mtx_exit(&kc->kc_lock);
+	sl = kmem_slab_create(kc, color, flags);
+	if (sl == NULL)
+		return false;
+	vm_mtx_enter(&kc->kc_lock);
+	insert(kc, sl, EMPTY);
+	kc->kc_nslabs++;
+	kc->kc_grown++;
+	vm_mtx_exit(&kc->kc_lock);
+	return true;
+}
+
+void
+kmem_slabs_trim(struct kmem_cache *kc, unsigned long keep,
+    struct kmem_link *out)
+{
+	struct kmem_slab *sl;
+
+	while (kc->kc_nempty > keep &&
+	    nfree(kc) >= kc->kc_reserve + kc->kc_per_slab) {
+		sl = kmem_link_slab(kc->kc_empty.kl_prev);
+		take_off(kc, sl, EMPTY);
+		kmem_link_insert(out, &sl->sl_link);
+		kc->kc_nslabs--;
+		kc->kc_shrunk++;
+	}
+}
+
+unsigned long
+kmem_slabs_destroy(struct kmem_cache *kc, struct kmem_link *list)
+{
+	struct kmem_link *l;
+	unsigned long pages = 0;
+
+	while (!kmem_link_empty(list)) {
+		l = list->kl_next;
+		kmem_link_remove(l);
+		kmem_slab_destroy(kc, kmem_link_slab(l));
+		pages += atop(kc->kc_slab_size);
+	}
+	return pages;
+}
