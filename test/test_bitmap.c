@@ -90,6 +90,23 @@ same(void)
 		must(bitmap_test(&bm, i) == model[i]);
 }
 
+/* The word of bit i is taken, and put back. */
+static void
+change_word(uint32_t i)
+{
+	uint32_t bits = bitmap_take_word(&bm, i), b;
+
+	for (b = 0; b < 32; b++) {
+		i = rounddown2(i, 32u) + b;
+		must((bits >> b & 1) == (i < nbits && model[i]));
+		must(i >= nbits || !bitmap_test(&bm, i));
+	}
+	must(bitmap_check(&bm) == NULL);
+	must(bitmap_take_word(&bm, i) == 0);
+	bitmap_put_word(&bm, i, bits);
+	must(bitmap_check(&bm) == NULL);
+}
+
 /* Everything that changes one state, and back again. */
 static void
 state_changes(uint32_t base)
@@ -111,6 +128,8 @@ state_changes(uint32_t base)
 		if (was)
 			bitmap_set(&bm, i);
 	}
+	change_word(base);
+	change_word(base + 15);
 }
 
 /* Everything that looks at one. */
@@ -175,7 +194,11 @@ random_step(uint64_t *rnd, unsigned bias)
 	hi = lo + k_random(rnd) % (k_random(rnd) % 64 == 0 ? nbits + 1 : 70);
 	if (hi > nbits)
 		hi = nbits;
-	switch (k_random(rnd) % 4) {
+	switch (k_random(rnd) % 5) {
+	case 4:
+		if (lo < nbits)
+			change_word(lo);
+		break;
 	case 0:
 		if (lo == nbits)
 			break;

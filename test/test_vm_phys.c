@@ -462,6 +462,17 @@ START_TEST(owners)
 }
 END_TEST
 
+/* All that is free has its bit set: nothing is left at hand. */
+static void
+settle(void)
+{
+	paddr_t pa;
+
+	ck_assert_int_eq(vm_phys_alloc_run(1, 1, 0, 0, PFN_MAX, VM_PAGE_USER,
+	    &pa), 0);
+	vm_phys_free_run(pa, 1);
+}
+
 /* Each thing that vm_phys_check promises to see. */
 START_TEST(check_sees_faults)
 {
@@ -473,6 +484,7 @@ START_TEST(check_sees_faults)
 	make(MODEL_MAX);
 	add(LOW_END, MODEL_MAX);
 	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	settle();
 	bits = (uint32_t *)mem;
 	pg = vm_phys_page(pa);
 	none = vm_phys_page(ptoa(LOW_END));
@@ -520,7 +532,11 @@ START_TEST(check_sees_faults)
 	ck_assert_uint_eq(*state, 0);
 	*state = 0x80 | VM_PAGE_KMEM;
 	SEEN(*state = 0, "P2: a plain");
+	/* One that is at hand must not be in the bitmap, too. */
 	vm_phys_free(plain);
+	bits[atop(plain) / 32] |= 1u << (atop(plain) % 32);
+	SEEN(bits[atop(plain) / 32] &= ~(1u << (atop(plain) % 32)), "");
+	settle();
 	/* A reserved frame for one in use: the sums by owner stay. */
 	was = *pg;
 	*pg = *vm_phys_page(0);

@@ -137,6 +137,23 @@ bitmap_clear(struct bitmap *bm, uint32_t i)
 	word_clear(bm, i / 32, 1u << (i % 32));
 }
 
+uint32_t
+bitmap_take_word(struct bitmap *bm, uint32_t i)
+{
+	uint32_t bits = bm->bm_level[0][i / 32];
+
+	if (bits != 0)
+		word_clear(bm, i / 32, bits);
+	return bits;
+}
+
+void
+bitmap_put_word(struct bitmap *bm, uint32_t i, uint32_t bits)
+{
+	if (bits != 0)
+		word_set(bm, i / 32, bits);
+}
+
 /*
  * The part of [lo, hi), lo < hi, that lies in lo's word.
  * => returns where the rest begins
@@ -230,15 +247,61 @@ bitmap_last_clear(const struct bitmap *bm, uint32_t lo, uint32_t hi)
 	return hi;
 }
 
-uint32_t
-bitmap_find_run(const struct bitmap *bm, uint32_t n, uint32_t align,
-    uint32_t lo, uint32_t hi)
+/* Bits of w at which n set ones in a row begin, n <= 32. */
+static uint64_t
+begins(uint64_t w, uint32_t n)
 {
-	uint32_t s, top, clear;
+	uint32_t have, step;
 
-	top = hi < bm->bm_bits[0] ? hi : bm->bm_bits[0];
-	if (n == 0)
-		return hi;
+	for (have = 1; have < n; have += step) {
+		step = have < n - have ? have : n - have;
+		w &= w >> step;
+	}
+	return w;
+}
+
+/* Two words, and of the first one what is at or above bit i. */
+static uint64_t
+two_words(const struct bitmap *bm, uint32_t i)
+{
+	uint32_t w = i / 32;
+	uint64_t two = bm->bm_level[0][w] & MASK_FROM(i % 32);
+
+	if (w + 1 < words(bm->bm_bits[0]))
+		two |= (uint64_t)bm->bm_level[0][w + 1] << 32;
+	return two;
+}
+
+/* Runs of at most 32: all that begin in a word, at once. */
+static uint32_t
+find_short(const struct bitmap *bm, uint32_t n, uint32_t align, uint32_t lo,
+    uint32_t hi, uint32_t top)
+{
+	uint32_t s, at, mask;
+
+	mask = align < 32 ? UINT32_MAX / (UINT32_MAX >> (32 - align)) : 1;
+	for (s = lo; s < top; s = rounddown2(s, 32u) + 32) {
+		if (align >= 32)
+			s = roundup2(s, align);
+		else if (bm->bm_level[0][s / 32] == 0)
+			s = bitmap_next_set(bm, s);
+		if (s >= top)
+			break;
+		at = (uint32_t)begins(two_words(bm, s), n) & mask;
+		if (at == 0)
+			continue;
+		s = rounddown2(s, 32u) + bit_lowest32(at);
+		return s < top && n <= top - s ? s : hi;
+	}
+	return hi;
+}
+
+static uint32_t
+find_long(const struct bitmap *bm, uint32_t n, uint32_t align, uint32_t lo,
+    uint32_t hi, uint32_t top)
+{
+	uint32_t s, clear;
+
 	for (s = lo; s < top; s = clear + 1) {
 		s = roundup2(bitmap_next_set(bm, s), align);
 		if (s >= top || n > top - s)
@@ -248,6 +311,18 @@ bitmap_find_run(const struct bitmap *bm, uint32_t n, uint32_t align,
 			return s;
 	}
 	return hi;
+}
+
+uint32_t
+bitmap_find_run(const struct bitmap *bm, uint32_t n, uint32_t align,
+    uint32_t lo, uint32_t hi)
+{
+	uint32_t top = hi < bm->bm_bits[0] ? hi : bm->bm_bits[0];
+
+	if (n == 0)
+		return hi;
+	return (n <= 32 && align <= 32 ? find_short : find_long)(bm, n, align,
+	    lo, hi, top);
 }
 
 /* Is word w of level l, and its bit above it, as I1 and I2 have it? */

@@ -42,6 +42,14 @@ void	bitmap_clear(struct bitmap *, uint32_t i);
 void	bitmap_set_range(struct bitmap *, uint32_t lo, uint32_t hi);
 void	bitmap_clear_range(struct bitmap *, uint32_t lo, uint32_t hi);
 
+/*
+ * The 32 bits from rounddown(i, 32) on as a word, the first in its lowest bit:
+ * take them all, so that they are clear, and see which were set; set those
+ * of `bits` as well.
+ */
+uint32_t bitmap_take_word(struct bitmap *, uint32_t i);
+void	bitmap_put_word(struct bitmap *, uint32_t i, uint32_t bits);
+
 /* The first set bit at or above i.  => n: there is none */
 uint32_t bitmap_next_set(const struct bitmap *, uint32_t i);
 

@@ -11,6 +11,8 @@
  *			above it (libkern/bitmap.c) lead to the lowest free
  *			frame of a zone in at most four bit-scans; a hint, to
  *			the same word as the last time in one.
+ *	the hand	free frames of one word, taken out of the bitmap: the
+ *			lowest of the highest zone, and so the next to go.
  *	struct vm_page	one a frame: owner, references, and two words for
  *			whoever has it.
  *	a state		a byte a frame: that it is out alone, to which owner,
@@ -21,6 +23,12 @@
  * and it is written when it is first asked for (vm_phys_page).  A million
  * bytes stay in a cache that a million structures do not fit in: of the two
  * misses that a random free and the next allocation had, none is left.
+ *
+ * Lowest first packs what is in use below and what is free above.  So a frame
+ * that is given back mostly lies below all that are free, and is the next one
+ * to go: it stays at hand, and bitmap and summaries never hear of it.  Calls
+ * that look for more than the next frame settle first: what is at hand goes
+ * back to the bitmap.
  *
  * A frame's life: RESERVED (absent, the firmware's, the image's) until it is
  * handed over by vm_phys_add; FREE; another owner's, from an alloc until its
@@ -36,18 +44,19 @@
  *
  * 3. Invariants (vm_phys_check)
  *
- *  P1	A frame's bit is set exactly when its owner is VM_PAGE_FREE.
+ *  P1	A frame's bit is set, or the frame is at hand, never both, exactly
+ *	when its owner is VM_PAGE_FREE.
  *  P2	The vm_page of a frame that is free or reserved is blank but for its
  *	owner; any other's has at least one reference.  That of a plain one is
  *	still as it was when the frame was free.
- *  P3	The counters by owner are exact; they add up to npfn.
- *  P4	The counters by zone are exact: free ones, and those ever added, which
- *	are the ones that are not reserved.  What was taken and not given is
- *	neither.
+ *  P3	The counters by owner are exact.
+ *  P4	The counters by zone are exact: free frames, and those ever added,
+ *	which are the ones that are not reserved.  (Frames taken so far are
+ *	those given back and those that are out: they need no counter.)
  *  P5	ps_low is true when fewer than ps_mark_low frames are free, false when
  *	at least ps_mark_high are, and what it was before in between.
- *
- *  P6	No frame of a zone is free below the zone's hint.
+ *  P6	No bit of a zone is set below the zone's hint.
+ *  P7	What is at hand is of the highest zone, and below that one's hint.
  *
  * 4. Locking
  *
@@ -79,6 +88,7 @@
 #include <vm/vm_host.h>
 #include <vm/vm_phys.h>
 
+#define NONE		PFN_MAX		/* no frame */
 #define PAGES_ALIGN	8u	/* of the page array, behind the states */
 
 /* A frame's state: 0, or STATE_PLAIN with its owner. */
@@ -109,8 +119,13 @@ static struct bitmap phys_free;		/* what follows: under phys_mtx */
 static uint8_t *phys_state;		/* (a) vm_phys_page looks without */
 static struct vm_page *phys_pages;
 static pfn_t phys_npfn;			/* constant after vm_phys_init */
-static pfn_t phys_hint[VM_NZONES];	/* nothing is free below, in the zone */
-static struct vm_phys_stats phys_stats;
+static pfn_t phys_hint[VM_NZONES];	/* no bit is set below, in the zone */
+static struct {
+	pfn_t	 h_first;
+	uint32_t h_bits;
+} phys_hand;				/* free frames that have no bit set */
+static struct vm_phys_stats phys_stats;	/* vm_phys_stats adds the rest */
+static pfn_t phys_calm_min, phys_calm_max;	/* calm_set_locked */
 static void (*phys_watcher)(bool);
 
 static enum vm_zone
@@ -184,10 +199,51 @@ vm_phys_init(void *mem, pfn_t npfn)
 	memset(phys_pages, 0, npfn * sizeof(struct vm_page));
 	memset(&phys_stats, 0, sizeof(phys_stats));
 	phys_watcher = NULL;
+	phys_hand.h_bits = 0;
+	phys_calm_min = 0;
+	phys_calm_max = PFN_MAX;
 	for (unsigned z = 0; z < VM_NZONES; z++)
 		phys_hint[z] = zones[z].z_end;
 	phys_npfn = npfn;
 	phys_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
+}
+
+/* Free frames in all zones. */
+static pfn_t
+nfree_locked(void)
+{
+	const pfn_t *n = phys_stats.ps_free;
+
+	return n[VM_ZONE_LOW] + n[VM_ZONE_DMA] + n[VM_ZONE_HIGH];
+}
+
+/*
+ * So many free frames at least, and at most, are no news: one comparison for
+ * each call.  (ps_low implies that ps_mark_high is not 0.)
+ */
+static void
+calm_set_locked(void)
+{
+	const struct vm_phys_stats *ps = &phys_stats;
+
+	phys_calm_min = ps->ps_low ? 0 : ps->ps_mark_low;
+	phys_calm_max = ps->ps_low ? ps->ps_mark_high - 1 : PFN_MAX;
+}
+
+/* A watermark is crossed.  => drops the lock */
+static void
+phys_exit_crossed(void)
+{
+	struct vm_phys_stats *ps = &phys_stats;
+	bool low = !ps->ps_low;
+	void (*fn)(bool) = phys_watcher;
+
+	ps->ps_low = low;
+	ps->ps_crossed++;
+	calm_set_locked();
+	vm_mtx_exit(&phys_mtx);
+	if (fn != NULL)
+		fn(low);
 }
 
 /*
@@ -196,19 +252,12 @@ vm_phys_init(void *mem, pfn_t npfn)
 static void
 phys_exit(void)
 {
-	struct vm_phys_stats *ps = &phys_stats;
-	pfn_t nfree = ps->ps_owner[VM_PAGE_FREE];
-	void (*fn)(bool) = NULL;
-	bool low = nfree < ps->ps_mark_low;
+	pfn_t n = nfree_locked();
 
-	if (low != ps->ps_low && (low || nfree >= ps->ps_mark_high)) {
-		ps->ps_low = low;
-		ps->ps_crossed++;
-		fn = phys_watcher;
-	}
-	vm_mtx_exit(&phys_mtx);
-	if (fn != NULL)
-		fn(low);
+	if (n < phys_calm_min || n > phys_calm_max)
+		phys_exit_crossed();
+	else
+		vm_mtx_exit(&phys_mtx);
 }
 
 void
@@ -221,24 +270,30 @@ vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
 	phys_stats.ps_mark_high = high;
 	phys_stats.ps_low = false;
 	phys_watcher = fn;
+	calm_set_locked();
 	phys_exit();
 }
 
 /*
- * One frame goes out plain, or comes back: its vm_page and the counters.  The
+ * One frame goes out plain, or comes back: its state and the counters.  The
  * bitmap is the caller's, who may have many bits to change at once.
  */
 static void
 page_take_locked(pfn_t pfn, enum vm_page_owner owner)
 {
-	struct vm_phys_stats *ps = &phys_stats;
-	enum vm_zone z = zone_of(pfn);
-
-	ps->ps_free[z]--;
-	ps->ps_taken[z]++;
-	ps->ps_owner[VM_PAGE_FREE]--;
-	ps->ps_owner[owner]++;
+	phys_stats.ps_free[zone_of(pfn)]--;
+	phys_stats.ps_owner[owner]++;
 	state_set_locked(pfn, STATE_PLAIN | owner);
+}
+
+/* Nobody's any more. */
+static void
+page_blank_locked(pfn_t pfn)
+{
+	if (state_of(pfn) == 0)
+		phys_pages[pfn] = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
+	else
+		state_set_locked(pfn, 0);
 }
 
 static void
@@ -250,13 +305,48 @@ page_give_locked(pfn_t pfn)
 	ps->ps_free[z]++;
 	ps->ps_given[z]++;
 	ps->ps_owner[owner_locked(pfn)]--;
-	ps->ps_owner[VM_PAGE_FREE]++;
-	if (state_of(pfn) == 0)
-		phys_pages[pfn] = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
-	else
-		state_set_locked(pfn, 0);
-	if (pfn < phys_hint[z])
+	page_blank_locked(pfn);
+}
+
+/* What is at hand goes back to the bitmap. */
+static void
+hand_settle_locked(void)
+{
+	uint32_t bits = phys_hand.h_bits;
+
+	if (bits == 0)
+		return;
+	bitmap_put_word(&phys_free, phys_hand.h_first, bits);
+	phys_hint[VM_ZONE_HIGH] = phys_hand.h_first + bit_lowest32(bits);
+	phys_hand.h_bits = 0;
+}
+
+/* A frame of the highest zone, below all that have a bit set there. */
+static void
+hand_add_locked(pfn_t pfn)
+{
+	if (pfn < phys_hand.h_first)
+		hand_settle_locked();
+	if (phys_hand.h_bits == 0)
+		phys_hand.h_first = rounddown2(pfn, 32u);
+	phys_hand.h_bits |= 1u << (pfn % 32);
+}
+
+/* A frame is free: its bit, or into the hand with it. */
+static void
+frame_put_locked(pfn_t pfn)
+{
+	enum vm_zone z = zone_of(pfn);
+
+	if (pfn < phys_hint[z]) {
+		if (z == VM_ZONE_HIGH && (phys_hand.h_bits == 0 ||
+		    pfn < phys_hand.h_first + 32)) {
+			hand_add_locked(pfn);
+			return;
+		}
 		phys_hint[z] = pfn;
+	}
+	bitmap_set(&phys_free, pfn);
 }
 
 /* A reserved frame is a free one from now on. */
@@ -268,7 +358,6 @@ page_add_locked(pfn_t pfn)
 	phys_stats.ps_total[z]++;
 	phys_stats.ps_free[z]++;
 	phys_stats.ps_owner[VM_PAGE_RESERVED]--;
-	phys_stats.ps_owner[VM_PAGE_FREE]++;
 	phys_pages[pfn].pg_owner = VM_PAGE_FREE;
 	if (pfn < phys_hint[z])
 		phys_hint[z] = pfn;
@@ -284,6 +373,7 @@ vm_phys_add(pfn_t start, pfn_t end)
 		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x",
 		    start, end);
 	vm_mtx_enter(&phys_mtx);
+	hand_settle_locked();
 	hi = end < phys_npfn ? end : phys_npfn;
 	for (pfn = start; pfn < hi; pfn++)
 		if (owner_locked(pfn) != VM_PAGE_RESERVED)
@@ -301,29 +391,61 @@ vm_phys_add(pfn_t start, pfn_t end)
 	phys_exit();
 }
 
-/*
- * The lowest free frame of the highest zone that has any.
- * => phys_npfn: no zone has
- */
-static pfn_t
-find_one_locked(void)
+/* Have the next frames of the highest zone at hand, if it has any. */
+static void
+hand_fill_locked(void)
 {
-	unsigned z;
+	pfn_t pfn;
 
-	for (z = VM_NZONES; z-- > 0;)
-		if (phys_stats.ps_free[z] != 0) {
-			phys_hint[z] = bitmap_next_set(&phys_free,
-			    phys_hint[z]);
-			return phys_hint[z];
-		}
-	return phys_npfn;
+	if (phys_stats.ps_free[VM_ZONE_HIGH] == 0)
+		return;
+	pfn = bitmap_next_set(&phys_free, phys_hint[VM_ZONE_HIGH]);
+	phys_hand.h_first = rounddown2(pfn, 32u);
+	phys_hand.h_bits = bitmap_take_word(&phys_free, pfn);
+	phys_hint[VM_ZONE_HIGH] = phys_hand.h_first + 32;
 }
 
-static void
-take_one_locked(pfn_t pfn, enum vm_page_owner owner)
+/*
+ * The lowest free frame of the highest of the zones below.
+ * => NONE: they have none
+ */
+static pfn_t
+frame_get_low_locked(void)
 {
-	bitmap_clear(&phys_free, pfn);
-	page_take_locked(pfn, owner);
+	unsigned z;
+	pfn_t pfn;
+
+	for (z = VM_ZONE_HIGH; z-- > 0;)
+		if (phys_stats.ps_free[z] != 0) {
+			pfn = bitmap_next_set(&phys_free, phys_hint[z]);
+			bitmap_clear(&phys_free, pfn);
+			phys_hint[z] = pfn + 1;
+			return pfn;
+		}
+	return NONE;
+}
+
+/*
+ * Take the lowest free frame of the highest zone that has any.
+ * => NONE: no zone has
+ */
+static pfn_t
+take_next_locked(enum vm_page_owner owner)
+{
+	uint32_t bits;
+	pfn_t pfn;
+
+	if (phys_hand.h_bits == 0)
+		hand_fill_locked();
+	bits = phys_hand.h_bits;
+	if (bits != 0) {
+		pfn = phys_hand.h_first + bit_lowest32(bits);
+		phys_hand.h_bits = bits & (bits - 1);
+	} else
+		pfn = frame_get_low_locked();
+	if (pfn != NONE)
+		page_take_locked(pfn, owner);
+	return pfn;
 }
 
 /* An allocation that finds nothing.  => drops the lock */
@@ -342,10 +464,9 @@ vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
 
 	KASSERT(owner_allocated(owner));
 	vm_mtx_enter(&phys_mtx);
-	pfn = find_one_locked();
-	if (pfn == phys_npfn)
+	pfn = take_next_locked(owner);
+	if (pfn == NONE)
 		return alloc_fails(ENOMEM);
-	take_one_locked(pfn, owner);
 	phys_stats.ps_allocs++;
 	phys_exit();
 	*pa = ptoa(pfn);
@@ -356,17 +477,13 @@ int
 vm_phys_alloc_many(unsigned n, enum vm_page_owner owner, paddr_t *pa)
 {
 	unsigned i;
-	pfn_t pfn;
 
 	KASSERT(owner_allocated(owner));
 	vm_mtx_enter(&phys_mtx);
-	if (n > phys_stats.ps_owner[VM_PAGE_FREE])
+	if (n > nfree_locked())
 		return alloc_fails(ENOMEM);
-	for (i = 0; i < n; i++) {
-		pfn = find_one_locked();
-		take_one_locked(pfn, owner);
-		pa[i] = ptoa(pfn);
-	}
+	for (i = 0; i < n; i++)
+		pa[i] = ptoa(take_next_locked(owner));
 	phys_stats.ps_allocs++;
 	phys_exit();
 	return 0;
@@ -383,7 +500,9 @@ vm_phys_alloc_at(paddr_t pa, enum vm_page_owner owner)
 	vm_mtx_enter(&phys_mtx);
 	if (owner_locked(pfn) != VM_PAGE_FREE)
 		return alloc_fails(EBUSY);
-	take_one_locked(pfn, owner);
+	hand_settle_locked();
+	bitmap_clear(&phys_free, pfn);
+	page_take_locked(pfn, owner);
 	phys_stats.ps_allocs++;
 	phys_exit();
 	return 0;
@@ -410,11 +529,70 @@ find_run_locked(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi)
 	}
 }
 
+/* Where to look for a bit at or above lo: none is set before. */
+static pfn_t
+skip_locked(pfn_t lo)
+{
+	unsigned z;
+
+	for (z = 0; z < VM_NZONES; z++)
+		if (lo >= zones[z].z_start && lo < phys_hint[z])
+			lo = phys_hint[z];
+	return lo;
+}
+
+/* How many of n frames from pfn on are in zone z or above. */
+static pfn_t
+zone_part(unsigned z, pfn_t pfn, pfn_t n)
+{
+	pfn_t start = zones[z].z_start;
+
+	if (pfn >= start)
+		return n;
+	return pfn + n > start ? pfn + n - start : 0;
+}
+
+/* As n page_take_locked, and the bitmap; the first frame knows n. */
+static void
+take_run_locked(pfn_t pfn, pfn_t n, enum vm_page_owner owner)
+{
+	pfn_t left, part;
+	unsigned z = VM_NZONES;
+
+	bitmap_clear_range(&phys_free, pfn, pfn + n);
+	for (left = n; left > 0; left -= part) {
+		part = zone_part(--z, pfn, left);
+		phys_stats.ps_free[z] -= part;
+	}
+	phys_stats.ps_owner[owner] += n;
+	for (left = 0; left < n; left++)
+		state_set_locked(pfn + left, STATE_PLAIN | owner);
+	page_locked(pfn)->pg_npages = n;
+}
+
+/* A run of one: the lowest free frame in [lo, hi), or NONE. */
+static pfn_t
+take_one_locked(pfn_t lo, pfn_t hi, enum vm_page_owner owner)
+{
+	pfn_t from = skip_locked(lo);
+	pfn_t pfn = bitmap_next_set(&phys_free, from);
+	pfn_t *hint;
+
+	if (pfn >= hi || pfn >= phys_npfn)
+		return NONE;
+	bitmap_clear(&phys_free, pfn);
+	page_take_locked(pfn, owner);
+	hint = &phys_hint[zone_of(pfn)];
+	if (from <= *hint)
+		*hint = pfn + 1;
+	return pfn;
+}
+
 int
 vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
     enum vm_page_owner owner, paddr_t *pa)
 {
-	pfn_t pfn, i;
+	pfn_t pfn;
 
 	KASSERT(owner_allocated(owner));
 	if (n == 0 || !powerof2(align))
@@ -422,14 +600,18 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
 		return EINVAL;
 	vm_mtx_enter(&phys_mtx);
-	pfn = find_run_locked(n, align, boundary, lo, hi);
-	if (pfn == hi)
-		return alloc_fails(ENOMEM);
-	bitmap_clear_range(&phys_free, pfn, pfn + n);
-	for (i = 0; i < n; i++) {
-		page_take_locked(pfn + i, owner);
-		page_locked(pfn + i)->pg_npages = i == 0 ? n : 0;
+	hand_settle_locked();
+	if ((n | align) == 1)
+		pfn = take_one_locked(lo, hi, owner);
+	else {
+		pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
+		if (pfn == hi)
+			pfn = NONE;
+		else
+			take_run_locked(pfn, n, owner);
 	}
+	if (pfn == NONE)
+		return alloc_fails(ENOMEM);
 	phys_stats.ps_allocs++;
 	phys_exit();
 	*pa = ptoa(pfn);
@@ -453,6 +635,13 @@ page_fault_locked(pfn_t pfn)
 	if (pg->pg_owner == VM_PAGE_RESERVED)
 		return "reserved";
 	return pg->pg_refs == 0 ? "without a reference" : NULL;
+}
+
+/* Plain, and so nothing is to be said against freeing it. */
+static bool
+is_plain_locked(pfn_t pfn)
+{
+	return pfn < phys_npfn && (state_of(pfn) & STATE_PLAIN) != 0;
 }
 
 /* Why it cannot be freed, or NULL. */
@@ -490,6 +679,29 @@ check_range(const char *func, paddr_t pa, pfn_t n)
 		    pa, n);
 }
 
+/* As n page_give_locked, and the bitmap. */
+static void
+give_run_locked(pfn_t pfn, pfn_t n)
+{
+	unsigned z = VM_NZONES;
+	pfn_t i, left, part;
+
+	for (i = pfn; i < pfn + n; i++) {
+		phys_stats.ps_owner[owner_locked(i)]--;
+		page_blank_locked(i);
+	}
+	hand_settle_locked();
+	for (left = n; left > 0; left -= part) {
+		part = zone_part(--z, pfn, left);
+		phys_stats.ps_free[z] += part;
+		phys_stats.ps_given[z] += part;
+		i = pfn + left - part;
+		if (part != 0 && i < phys_hint[z])
+			phys_hint[z] = i;
+	}
+	bitmap_set_range(&phys_free, pfn, pfn + n);
+}
+
 void
 vm_phys_free_run(paddr_t pa, pfn_t n)
 {
@@ -499,14 +711,13 @@ vm_phys_free_run(paddr_t pa, pfn_t n)
 	check_range(__func__, pa, n);
 	vm_mtx_enter(&phys_mtx);
 	for (pfn = start; pfn < start + n && why == NULL; pfn++)
-		why = free_fault_locked(pfn);
+		if (!is_plain_locked(pfn))
+			why = free_fault_locked(pfn);
 	if (why != NULL) {
 		vm_mtx_exit(&phys_mtx);
 		page_panic(__func__, pa, n, pfn - 1, why);
 	}
-	for (pfn = start; pfn < start + n; pfn++)
-		page_give_locked(pfn);
-	bitmap_set_range(&phys_free, start, start + n);
+	give_run_locked(start, n);
 	phys_stats.ps_frees++;
 	phys_exit();
 }
@@ -516,17 +727,18 @@ void
 vm_phys_free(paddr_t pa)
 {
 	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
-	const char *why;
+	const char *why = NULL;
 
 	check_range(__func__, pa, 1);
 	vm_mtx_enter(&phys_mtx);
-	why = free_fault_locked(pfn);
+	if (!is_plain_locked(pfn))
+		why = free_fault_locked(pfn);
 	if (why != NULL) {
 		vm_mtx_exit(&phys_mtx);
 		page_panic(__func__, pa, 1, pfn, why);
 	}
 	page_give_locked(pfn);
-	bitmap_set(&phys_free, pfn);
+	frame_put_locked(pfn);
 	phys_stats.ps_frees++;
 	phys_exit();
 }
@@ -583,7 +795,7 @@ vm_phys_free_many(const paddr_t *pa, unsigned n)
 	}
 	for (i = 0; i < n; i++) {
 		page_give_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
-		bitmap_set(&phys_free, (uint32_t)(pa[i] >> PAGE_SHIFT));
+		frame_put_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
 	}
 	phys_stats.ps_frees++;
 	phys_exit();
@@ -624,7 +836,7 @@ vm_phys_unref(paddr_t pa)
 	last = --page_locked(pfn)->pg_refs == 0;
 	if (last) {
 		page_give_locked(pfn);
-		bitmap_set(&phys_free, pfn);
+		frame_put_locked(pfn);
 		phys_stats.ps_frees++;
 	}
 	phys_exit();
@@ -659,7 +871,7 @@ vm_phys_nfree(void)
 	pfn_t n;
 
 	vm_mtx_enter(&phys_mtx);
-	n = phys_stats.ps_owner[VM_PAGE_FREE];
+	n = nfree_locked();
 	vm_mtx_exit(&phys_mtx);
 	return n;
 }
@@ -669,6 +881,10 @@ vm_phys_stats(struct vm_phys_stats *st)
 {
 	vm_mtx_enter(&phys_mtx);
 	*st = phys_stats;
+	st->ps_owner[VM_PAGE_FREE] = nfree_locked();
+	for (unsigned z = 0; z < VM_NZONES; z++)
+		st->ps_taken[z] = st->ps_given[z] +
+		    (st->ps_total[z] - st->ps_free[z]);
 	vm_mtx_exit(&phys_mtx);
 }
 
@@ -685,6 +901,14 @@ check_fields_locked(const struct vm_page *pg)
 	return NULL;
 }
 
+/* Is the frame at hand? */
+static bool
+hand_test_locked(pfn_t pfn)
+{
+	return pfn - phys_hand.h_first < 32 &&
+	    (phys_hand.h_bits >> (pfn % 32) & 1) != 0;
+}
+
 /* P1 and P2 for one frame; it is counted in st. */
 static const char *
 check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
@@ -695,7 +919,8 @@ check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
 
 	if (owner >= VM_PAGE_NOWNERS)
 		return "a frame's owner is none of ours";
-	if (bitmap_test(&phys_free, pfn) != (owner == VM_PAGE_FREE))
+	if (bitmap_test(&phys_free, pfn) + hand_test_locked(pfn) !=
+	    (owner == VM_PAGE_FREE))
 		return "P1: a frame's bit and its owner disagree";
 	if (state != 0 && (state != (STATE_PLAIN | owner) ||
 	    !owner_allocated(owner) || pg->pg_owner != VM_PAGE_FREE))
@@ -711,19 +936,21 @@ static const char *
 check_flow_locked(void)
 {
 	const struct vm_phys_stats *ps = &phys_stats;
-	pfn_t nfree = ps->ps_owner[VM_PAGE_FREE];
+	pfn_t nfree = nfree_locked(), pfn;
 	unsigned z;
 
-	for (z = 0; z < VM_NZONES; z++)
-		if (ps->ps_taken[z] - ps->ps_given[z] !=
-		    ps->ps_total[z] - ps->ps_free[z])
-			return "P4: frames taken and given do not add up";
 	if (ps->ps_low ? nfree >= ps->ps_mark_high : nfree < ps->ps_mark_low)
 		return "P5: on the wrong side of a watermark";
-	for (z = 0; z < VM_NZONES; z++)
-		if (ps->ps_free[z] != 0 && bitmap_next_set(&phys_free,
-		    zones[z].z_start) < phys_hint[z])
-			return "P6: a frame is free below its zone's hint";
+	for (z = 0; z < VM_NZONES; z++) {
+		pfn = bitmap_next_set(&phys_free, zones[z].z_start);
+		if (pfn < phys_npfn && pfn < phys_hint[z])
+			return "P6: a frame's bit is set below its zone's hint";
+	}
+	if (phys_hand.h_bits != 0 &&
+	    (phys_hand.h_first < zones[VM_ZONE_HIGH].z_start ||
+	    phys_hand.h_first + bit_highest32(phys_hand.h_bits) >=
+	    phys_hint[VM_ZONE_HIGH]))
+		return "P7: a frame at hand is not below the hint";
 	return NULL;
 }
 
@@ -740,6 +967,7 @@ check_locked(void)
 		why = check_page_locked(pfn, &st);
 	if (why != NULL)
 		return why;
+	st.ps_owner[VM_PAGE_FREE] = 0;
 	if (memcmp(st.ps_owner, phys_stats.ps_owner, sizeof(st.ps_owner)) != 0)
 		return "P3: the counters by owner are wrong";
 	if (memcmp(st.ps_total, phys_stats.ps_total,
