@@ -14,6 +14,7 @@
 #? make matrix		boot all sizes of memory on all processors (PATTERN)
 #? make bench-phys	vm_phys beside a flat bitmap
 #? make bench-map	the tracker's speed beside Linux's drm_mm (QUICK=1)
+#? make bench-slab	slab and heap beside five other allocators (QUICK=1)
 #? make mutate		tests against vm_map with each jump broken (SAMPLE)
 #? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
 #?			program of your own (test/host/host.h)

@@ -24,3 +24,29 @@ bench-map: setup
 	@conf/setup bench
 	@$(MAKE) --no-print-directory benches
 	@test/bench/run $(B)/bench $(if $(QUICK),-q)
+
+#
+# Slab and heap beside other allocators, which bench_slab loads by dlopen.
+# In 32 bits they are Debian's for i386, unpacked by test/bench/slab32, and
+# the program runs on the cross compiler's C library.
+#
+BENCHSLAB = bench bench_slab bench_slab_party bench_slab_speed \
+	    bench_slab_threads bench_slab_trace bench_slab_churn \
+	    bench_slab_waste
+
+define slab_machine
+$(B)/bench/bench_slab$(2): \
+    $(BENCHSLAB:%=$(B)/host$(1)/test/bench/%.c.o) $(B)/host$(1)/libvm.a
+	@mkdir -p $$(@D)
+	$$(call say,link) $$(CC_host$(1)) $(3) -o $$@ $$^ -lpthread -ldl
+endef
+$(eval $(call slab_machine,64,,))
+$(eval $(call slab_machine,32,32,-no-pie))
+
+.PHONY: bench-slab
+bench-slab: setup
+	@conf/setup bench
+	@$(MAKE) --no-print-directory $(B)/bench/bench_slab \
+	    $(B)/bench/bench_slab32
+	@test/bench/slab32 $(B)/bench/slab32
+	@test/bench/run_slab $(B)/bench $(if $(QUICK),-q)
