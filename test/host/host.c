@@ -4,10 +4,14 @@
  * Locks are real, so that threads can be let loose on them, and cheap while
  * nobody else wants them: one atomic exchange to take, one store to drop
  * (a reader needs a second exchange).  Who has to wait spins and yields.
+ * While there is one thread only, loads and stores do, as on a machine with
+ * one CPU: the C library says so, and its own locks ask it, too.
  * Each thread keeps a list of what it holds: that answers vm_rw_held()
  * exactly, finds recursion, and lets a caught panic drop them.
  */
 #define _GNU_SOURCE
+#include <sys/single_threaded.h>
+
 #include <sched.h>
 #include <setjmp.h>
 #include <pthread.h>
@@ -111,18 +115,31 @@ vm_mtx_init(struct vm_mtx *m, const char *name)
 	atomic_init(mtx_word(m), 0);
 }
 
+/* Set the word.  => what it was */
+static int
+mtx_take(struct vm_mtx *m)
+{
+	atomic_int *w = mtx_word(m);
+	int was;
+
+	if (!__libc_single_threaded)
+		return atomic_exchange_explicit(w, 1, memory_order_acquire);
+	was = atomic_load_explicit(w, memory_order_relaxed);
+	atomic_store_explicit(w, 1, memory_order_relaxed);
+	return was;
+}
+
 void
 vm_mtx_enter(struct vm_mtx *m)
 {
 	lock_enter_check(m, m->mtx_name);
-	if (atomic_exchange_explicit(mtx_word(m), 1, memory_order_acquire)) {
+	if (mtx_take(m)) {
 		locks.hl_contended++;
 		do {
 			while (atomic_load_explicit(mtx_word(m),
 			    memory_order_relaxed) != 0)
 				sched_yield();
-		} while (atomic_exchange_explicit(mtx_word(m), 1,
-		    memory_order_acquire) != 0);
+		} while (mtx_take(m) != 0);
 	}
 	locks.hl_mtx++;
 	held_push(m, HELD_MTX);
@@ -132,7 +149,7 @@ bool
 vm_mtx_try(struct vm_mtx *m)
 {
 	lock_enter_check(m, m->mtx_name);
-	if (atomic_exchange_explicit(mtx_word(m), 1, memory_order_acquire)) {
+	if (mtx_take(m)) {
 		locks.hl_contended++;
 		return false;
 	}
@@ -181,8 +198,15 @@ vm_rw_init(struct vm_rwlock *rw, const char *name)
 static bool
 rw_try(struct vm_rwlock *rw, int from, int to)
 {
-	return atomic_compare_exchange_weak_explicit(rw_word(rw), &from, to,
-	    memory_order_acquire, memory_order_relaxed);
+	atomic_int *w = rw_word(rw);
+
+	if (!__libc_single_threaded)
+		return atomic_compare_exchange_weak_explicit(w, &from, to,
+		    memory_order_acquire, memory_order_relaxed);
+	if (atomic_load_explicit(w, memory_order_relaxed) != from)
+		return false;
+	atomic_store_explicit(w, to, memory_order_relaxed);
+	return true;
 }
 
 static bool
@@ -213,7 +237,8 @@ void
 vm_rw_exit_read(struct vm_rwlock *rw)
 {
 	held_pop(rw, HELD_READ, rw->rw_name);
-	atomic_fetch_sub_explicit(rw_word(rw), 1, memory_order_release);
+	if (!__libc_single_threaded || !rw_try(rw, 1, 0))
+		atomic_fetch_sub_explicit(rw_word(rw), 1, memory_order_release);
 }
 
 void
