@@ -87,7 +87,7 @@ legend(void *arg)
 {
 	unsigned i;
 
-	parties_load(ALL_PARTIES, false);
+	parties_load(ALL_PARTIES, 0);
 	printf("slab     ours: kmem_cache_alloc, kmem_cache_free\n"
 	    "kmalloc  ours: kmalloc, kfree\n");
 	for (i = FIRST_PEER; i < NPARTIES; i++)

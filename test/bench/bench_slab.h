@@ -46,10 +46,13 @@ extern struct kmalloc_type M_BENCH[1];
  * Boot a machine, and load the peers of the bit set.  Whoever cannot be had
  * stays unloaded (pa_malloc is NULL).
  * => once per process
- * => frugal: jemalloc gives back at once what it can (its decay times are 0)
+ * => FRUGAL: jemalloc gives back at once what it can (its decay times are 0)
+ * => CHECKED: ours watches who frees what (KMD_CHECK)
  */
 #define ALL_PARTIES	((1u << NPARTIES) - 1)
-void	parties_load(unsigned who, bool frugal);
+#define FRUGAL		0x1u
+#define CHECKED		0x2u
+void	parties_load(unsigned who, unsigned flags);
 bool	party_there(const struct party *);
 /* Why one is not there, or NULL. */
 const char *party_missing(const struct party *);

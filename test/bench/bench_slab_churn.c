@@ -158,7 +158,7 @@ one_party(void *arg)
 	const struct party *p = &parties[i];
 	char path[512];
 
-	parties_load(1u << i, true);
+	parties_load(1u << i, FRUGAL);
 	if (!party_there(p))
 		return;
 	results[i].r_there = true;
@@ -339,8 +339,8 @@ bench_slab_churn(void)
 	    "freed, refilled to %u\nand freed to %u five times; then each "
 	    "gives back what it can (\"reaped\"); \"spike\" is\nthat after "
 	    "the first time already.  \"packed\": who moved all objects "
-	    "together, by size,\nbefore each freeing.\n\n%-16s%9s ", OBJECTS, SMALLEST, LARGEST,
-	    REFILLED, LEFT, "", "live");
+	    "together, by size,\nbefore each freeing.\n\n%-16s%9s ",
+	    OBJECTS, SMALLEST, LARGEST, REFILLED, LEFT, "", "live");
 	for (i = KMALLOC; i < NPARTIES; i++)
 		printf(" %8s", parties[i].pa_name);
 	printf(" %8s   ratio target\n", dry.pa_name);

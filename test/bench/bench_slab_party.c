@@ -118,12 +118,13 @@ load(unsigned i)
 }
 
 void
-parties_load(unsigned who, bool frugal)
+parties_load(unsigned who, unsigned flags)
 {
 	unsigned i;
 
-	if (frugal)
+	if (flags & FRUGAL)
 		setenv("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0", 1);
+	kmem_debug_set(flags & CHECKED ? KMD_CHECK : 0);
 	host_boot(FRAMES);
 	host_set_sleep(true, NULL);
 	parties[SLAB].pa_cache_alloc = kmem_cache_alloc;

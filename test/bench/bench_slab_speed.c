@@ -234,11 +234,13 @@ static const struct workload workloads[] = {
  */
 struct row {
 	const struct workload *r_work;
+	unsigned	 r_flags;	/* of parties_load */
 	struct kmem_cache *r_cache;
 	double		 r_ns[NPARTIES][MAXSLICES];
 	double		 r_median[NPARTIES];	/* 0: takes no part */
 	double		 r_calls;	/* of the host's, ours, an operation */
 };
+static struct row *plain, *checked;	/* shared with the children */
 
 static bool
 takes_part(const struct row *r, unsigned i)
@@ -319,10 +321,29 @@ fastest(const struct row *r)
 }
 
 static void
+figures(const struct row *r, unsigned peer)
+{
+	const struct workload *w = r->r_work;
+	const double us = r->r_median[ours(r)];
+	unsigned i;
+
+	bench_figure("ns/op", us, r->r_median[peer], "%s%s.%u", opt.o_prefix,
+	    w->w_name, w->w_threads);
+	for (i = KMALLOC; i < NPARTIES; i++)
+		if (i != ours(r) && r->r_median[i] != 0)
+			bench_figure("ns/op", i == KMALLOC ?
+			    r->r_median[i] : us, r->r_median[i == KMALLOC ?
+			    peer : i], "%s%s.%u.%s", opt.o_prefix, w->w_name,
+			    w->w_threads, parties[i].pa_name);
+	bench_figure("ns/op", checked->r_median[ours(r)], r->r_median[peer],
+	    "%s%s.%u.checked", opt.o_prefix, w->w_name, w->w_threads);
+}
+
+static void
 report(const struct row *r)
 {
 	const struct workload *w = r->r_work;
-	unsigned peer = fastest(r), i;
+	unsigned peer = fastest(r);
 	double ratio;
 
 	printf("%-10s%2u", w->w_name, w->w_threads);
@@ -332,46 +353,38 @@ report(const struct row *r)
 		return;
 	}
 	ratio = r->r_median[ours(r)] / r->r_median[peer];
-	printf(" %7.3f %5.2f %-8s%7.3f\n", ratio, w->w_target,
-	    ratio <= w->w_target ? "met" : "NOT MET", 1000 * r->r_calls);
-	bench_figure("ns/op", r->r_median[ours(r)], r->r_median[peer],
-	    "%s%s.%u", opt.o_prefix, w->w_name, w->w_threads);
-	if (ours(r) == SLAB)
-		bench_figure("ns/op", r->r_median[KMALLOC], r->r_median[peer],
-		    "%s%s.%u.kmalloc", opt.o_prefix, w->w_name, w->w_threads);
-	for (i = FIRST_PEER; i < NPARTIES; i++)
-		if (r->r_median[i] != 0)
-			bench_figure("ns/op", r->r_median[ours(r)],
-			    r->r_median[i], "%s%s.%u.%s", opt.o_prefix,
-			    w->w_name, w->w_threads, parties[i].pa_name);
+	printf(" %7.3f %5.2f %-8s%8.1f %7.3f\n", ratio, w->w_target,
+	    ratio <= w->w_target ? "met" : "NOT MET",
+	    checked->r_median[ours(r)], 1000 * r->r_calls);
+	figures(r, peer);
 }
 
 static void
 measure(void *arg)
 {
-	static struct row r;
+	struct row *r = arg;
 	struct kmem_cache_args ca = { .ca_name = "bench" };
 	size_t n;
 	unsigned s, k, i;
 
-	parties_load(ALL_PARTIES, false);
-	r.r_work = arg;
-	ca.ca_size = r.r_work->w_size;
-	ca.ca_ctor = r.r_work->w_cached ? construct : NULL;
-	if (ca.ca_size != 0 && (r.r_cache = kmem_cache_create(&ca)) == NULL)
+	parties_load(r->r_flags & CHECKED ? 0 : ALL_PARTIES, r->r_flags);
+	ca.ca_size = r->r_work->w_size;
+	ca.ca_ctor = r->r_work->w_cached ? construct : NULL;
+	if (ca.ca_size != 0 &&
+	    (r->r_cache = kmem_cache_create(&ca)) == NULL)
 		bench_die("no cache");
-	n = slice_ops(&r);
+	n = slice_ops(r);
 	for (s = 0; s < opt.o_slices; s++) {
 		for (k = 0; k < NPARTIES; k++) {
 			i = (s + k) % NPARTIES;
-			if (takes_part(&r, i))
-				r.r_ns[i][s] = timed(&r, i, n) / (double)n;
+			if (takes_part(r, i))
+				r->r_ns[i][s] = timed(r, i, n) / (double)n;
 		}
 	}
 	for (i = 0; i < NPARTIES; i++)
-		if (takes_part(&r, i))
-			r.r_median[i] = bench_median(r.r_ns[i], opt.o_slices);
-	report(&r);
+		if (takes_part(r, i))
+			r->r_median[i] = bench_median(r->r_ns[i],
+			    opt.o_slices);
 }
 
 static bool
@@ -388,9 +401,15 @@ wanted(const struct workload *w, char **names)
 static void
 rows(const struct workload *w, size_t n, char **names)
 {
-	for (; n-- > 0; w++)
-		if (wanted(w, names))
-			bench_apart(measure, (void *)(uintptr_t)w, w->w_name);
+	for (; n-- > 0; w++) {
+		if (!wanted(w, names))
+			continue;
+		*plain = (struct row){ .r_work = w };
+		*checked = (struct row){ .r_work = w, .r_flags = CHECKED };
+		bench_apart(measure, plain, w->w_name);
+		bench_apart(measure, checked, NULL);
+		report(plain);
+	}
 }
 
 static void
@@ -408,17 +427,19 @@ bench_slab_speed(char **names)
 {
 	unsigned i;
 
+	plain = harness_memory(sizeof(*plain));
+	checked = harness_memory(sizeof(*checked));
 	legend(workloads, nitems(workloads));
 	legend(thread_workloads, nthread_workloads);
 	printf("\nNanoseconds for an allocation and a free; medians of %u "
 	    "slices of %.0f ms, in turn.\nThe ratio is that of slab, or of "
 	    "kmalloc where slab has none, to the fastest peer's.\n"
-	    "Calls: the host machine's mmap and mprotect, for 1,000 "
-	    "operations of that.\n\n"
+	    "Checked: the same with KMD_CHECK.  Calls: the host "
+	    "machine's mmap and mprotect, for\n1,000 operations.\n\n"
 	    "%-12s", opt.o_slices, opt.o_slice_ns / 1e6, "  threads");
 	for (i = 0; i < NPARTIES; i++)
 		printf(" %8s", parties[i].pa_name);
-	printf("   ratio target           calls\n");
+	printf("   ratio target         checked   calls\n");
 	fflush(stdout);
 	rows(workloads, nitems(workloads), names);
 	rows(thread_workloads, nthread_workloads, names);

@@ -281,7 +281,7 @@ takes_part(unsigned i)
 struct times {
 	double		t_ns[NPARTIES][MAX_ROUNDS];
 	double		t_median[NPARTIES];
-	uint64_t	t_syscalls;	/* of our host machine's pmap, a round */
+	uint64_t	t_syscalls;	/* of the host machine, a round */
 };
 static struct times *warm, *cold;	/* shared with the children */
 
@@ -308,7 +308,7 @@ time_warm(void *arg)
 	unsigned round, i, k, rounds = *(unsigned *)arg;
 	double t;
 
-	parties_load(ALL_PARTIES, false);
+	parties_load(ALL_PARTIES, 0);
 	for (i = 0; i < NPARTIES; i++)
 		replay_init(&re[i]);
 	replay_caches(&re[SLAB]);
@@ -336,7 +336,7 @@ time_cold(void *arg)
 	unsigned round = *(unsigned *)arg / NPARTIES;
 	struct replay re;
 
-	parties_load(1u << i, false);
+	parties_load(1u << i, 0);
 	if (!party_there(&parties[i]))
 		return;
 	replay_init(&re);
@@ -440,7 +440,7 @@ memory(void *arg)
 	long origin, live;
 	size_t at, next;
 
-	parties_load(1u << i, true);
+	parties_load(1u << i, FRUGAL);
 	if (!party_there(p))
 		return;
 	h->h_there = true;

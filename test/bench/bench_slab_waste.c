@@ -58,7 +58,7 @@ waste_table(void *arg)
 	size_t size, first = 1;
 	double w, sum = 0, worst = 0;
 
-	parties_load(0, false);
+	parties_load(0, 0);
 	printf("What the heap's classes waste, of what they hold (measured by "
 	    "frames): at the\nlargest size that a class serves, and at the "
 	    "smallest.\n\n%8s %10s %6s %8s %9s %9s %9s\n", "class", "slab",
@@ -125,7 +125,7 @@ pages_table(void *arg)
 	unsigned pages, s;
 	uint64_t calls = 0;
 
-	parties_load(0, false);
+	parties_load(0, 0);
 	printf("kmem_alloc and kmem_free, nanoseconds for the two; of the "
 	    "host machine's system\ncalls there are %s\n\n%8s %10s %10s\n",
 	    "so many in each.", "pages", "tree", "calls");
