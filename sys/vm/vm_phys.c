@@ -82,28 +82,12 @@
  * It does not sleep, wait, map or zero.  It does not ask vm_fail: its callers
  * do, since they know what a frame is for.
  */
-#include <libkern/bitmap.h>
 #include <libkern/errno.h>
 #include <libkern/libkern.h>
-#include <vm/vm_host.h>
-#include <vm/vm_phys.h>
+#include <vm/vm_phys_impl.h>
 
 #define NONE		PFN_MAX		/* no frame */
 #define PAGES_ALIGN	8u	/* of the page array, behind the states */
-
-/* A frame's state: 0, or STATE_PLAIN with its owner. */
-#define STATE_PLAIN	0x80u
-#define STATE_SEEN	0x40u	/* for a moment, by condemn_locked */
-#define STATE_OWNER	0x3Fu
-
-static const struct {
-	pfn_t	z_start, z_end;
-} zones[VM_NZONES] = {
-	[VM_ZONE_LOW] =		{ 0, 1u << (20 - PAGE_SHIFT) },
-	[VM_ZONE_DMA] =		{ 1u << (20 - PAGE_SHIFT),
-				  1u << (24 - PAGE_SHIFT) },
-	[VM_ZONE_HIGH] =	{ 1u << (24 - PAGE_SHIFT), PFN_MAX },
-};
 
 static const char *const owner_names[VM_PAGE_NOWNERS] = {
 	[VM_PAGE_RESERVED] = "reserved",
@@ -114,59 +98,23 @@ static const char *const owner_names[VM_PAGE_NOWNERS] = {
 	[VM_PAGE_USER] = "user",
 };
 
-static struct vm_mtx phys_mtx;
-static struct bitmap phys_free;		/* what follows: under phys_mtx */
-static uint8_t *phys_state;		/* (a) vm_phys_page looks without */
-static struct vm_page *phys_pages;
-static pfn_t phys_npfn;			/* constant after vm_phys_init */
-static pfn_t phys_hint[VM_NZONES];	/* no bit is set below, in the zone */
-static struct {
-	pfn_t	 h_first;
-	uint32_t h_bits;
-} phys_hand;				/* free frames that have no bit set */
-static struct vm_phys_stats phys_stats;	/* vm_phys_stats adds the rest */
-static pfn_t phys_calm_min, phys_calm_max;	/* calm_set_locked */
-static void (*phys_watcher)(bool);
+struct vm_phys vm_phys_self;
+struct vm_frames vm_frames;
 
-static enum vm_zone
-zone_of(pfn_t pfn)
-{
-	if (pfn >= zones[VM_ZONE_HIGH].z_start)
-		return VM_ZONE_HIGH;
-	return pfn >= zones[VM_ZONE_DMA].z_start ? VM_ZONE_DMA : VM_ZONE_LOW;
-}
-
-static bool
-owner_allocated(unsigned owner)
-{
-	return owner > VM_PAGE_FREE && owner < VM_PAGE_NOWNERS;
-}
-
-static unsigned
-state_of(pfn_t pfn)
-{
-	return __atomic_load_n(&phys_state[pfn], __ATOMIC_RELAXED);
-}
+static struct vm_phys *const vp = &vm_phys_self;
 
 static void
 state_set_locked(pfn_t pfn, unsigned state)
 {
-	__atomic_store_n(&phys_state[pfn], (uint8_t)state, __ATOMIC_RELAXED);
-}
-
-static unsigned
-owner_locked(pfn_t pfn)
-{
-	unsigned state = state_of(pfn);
-
-	return state != 0 ? state & STATE_OWNER : phys_pages[pfn].pg_owner;
+	__atomic_store_n(&vm_frames.vf_state[pfn], (uint8_t)state,
+	    __ATOMIC_RELEASE);
 }
 
 /* The vm_page of an allocated frame; a plain one is so no more. */
 static struct vm_page *
 page_locked(pfn_t pfn)
 {
-	struct vm_page *pg = &phys_pages[pfn];
+	struct vm_page *pg = &vm_frames.vf_page[pfn];
 
 	if (state_of(pfn) != 0) {
 		pg->pg_owner = (uint8_t)owner_locked(pfn);
@@ -191,30 +139,21 @@ vm_phys_init(void *mem, pfn_t npfn)
 
 	if (npfn > PFN_MAX || (uintptr_t)mem % PAGES_ALIGN != 0)
 		vm_host_panic("vm_phys_init: mem %p, npfn %u", mem, npfn);
-	vm_mtx_init(&phys_mtx, "vm_phys");
-	bitmap_init(&phys_free, mem, npfn);
-	phys_state = (uint8_t *)mem + bitmap_size(npfn);
-	memset(phys_state, 0, npfn);
-	phys_pages = (struct vm_page *)(void *)((char *)mem + front);
-	memset(phys_pages, 0, npfn * sizeof(struct vm_page));
-	memset(&phys_stats, 0, sizeof(phys_stats));
-	phys_watcher = NULL;
-	phys_hand.h_bits = 0;
-	phys_calm_min = 0;
-	phys_calm_max = PFN_MAX;
+	vm_mtx_init(&vp->vp_mtx, "vm_phys");
+	bitmap_init(&vp->vp_free, mem, npfn);
+	vm_frames.vf_state = (uint8_t *)mem + bitmap_size(npfn);
+	memset(vm_frames.vf_state, 0, npfn);
+	vm_frames.vf_page = (struct vm_page *)(void *)((char *)mem + front);
+	memset(vm_frames.vf_page, 0, npfn * sizeof(struct vm_page));
+	memset(&vp->vp_stats, 0, sizeof(vp->vp_stats));
+	vp->vp_watcher = NULL;
+	vp->vp_hand = 0;
+	vp->vp_calm_min = 0;
+	vp->vp_calm_max = PFN_MAX;
 	for (unsigned z = 0; z < VM_NZONES; z++)
-		phys_hint[z] = zones[z].z_end;
-	phys_npfn = npfn;
-	phys_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
-}
-
-/* Free frames in all zones. */
-static pfn_t
-nfree_locked(void)
-{
-	const pfn_t *n = phys_stats.ps_free;
-
-	return n[VM_ZONE_LOW] + n[VM_ZONE_DMA] + n[VM_ZONE_HIGH];
+		vp->vp_hint[z] = zones[z].z_end;
+	vm_frames.vf_npfn = npfn;
+	vp->vp_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
 }
 
 /*
@@ -224,24 +163,24 @@ nfree_locked(void)
 static void
 calm_set_locked(void)
 {
-	const struct vm_phys_stats *ps = &phys_stats;
+	const struct vm_phys_stats *ps = &vp->vp_stats;
 
-	phys_calm_min = ps->ps_low ? 0 : ps->ps_mark_low;
-	phys_calm_max = ps->ps_low ? ps->ps_mark_high - 1 : PFN_MAX;
+	vp->vp_calm_min = ps->ps_low ? 0 : ps->ps_mark_low;
+	vp->vp_calm_max = ps->ps_low ? ps->ps_mark_high - 1 : PFN_MAX;
 }
 
 /* A watermark is crossed.  => drops the lock */
 static void
 phys_exit_crossed(void)
 {
-	struct vm_phys_stats *ps = &phys_stats;
+	struct vm_phys_stats *ps = &vp->vp_stats;
 	bool low = !ps->ps_low;
-	void (*fn)(bool) = phys_watcher;
+	void (*fn)(bool) = vp->vp_watcher;
 
 	ps->ps_low = low;
 	ps->ps_crossed++;
 	calm_set_locked();
-	vm_mtx_exit(&phys_mtx);
+	vm_mtx_exit(&vp->vp_mtx);
 	if (fn != NULL)
 		fn(low);
 }
@@ -252,12 +191,12 @@ phys_exit_crossed(void)
 static void
 phys_exit(void)
 {
-	pfn_t n = nfree_locked();
+	pfn_t n = nfree_locked(vp);
 
-	if (n < phys_calm_min || n > phys_calm_max)
+	if (n < vp->vp_calm_min || n > vp->vp_calm_max)
 		phys_exit_crossed();
 	else
-		vm_mtx_exit(&phys_mtx);
+		vm_mtx_exit(&vp->vp_mtx);
 }
 
 void
@@ -265,11 +204,11 @@ vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
 {
 	if (low > high)
 		vm_host_panic("vm_phys_watch: low %u, high %u", low, high);
-	vm_mtx_enter(&phys_mtx);
-	phys_stats.ps_mark_low = low;
-	phys_stats.ps_mark_high = high;
-	phys_stats.ps_low = false;
-	phys_watcher = fn;
+	vm_mtx_enter(&vp->vp_mtx);
+	vp->vp_stats.ps_mark_low = low;
+	vp->vp_stats.ps_mark_high = high;
+	vp->vp_stats.ps_low = false;
+	vp->vp_watcher = fn;
 	calm_set_locked();
 	phys_exit();
 }
@@ -278,28 +217,30 @@ vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
  * One frame goes out plain, or comes back: its state and the counters.  The
  * bitmap is the caller's, who may have many bits to change at once.
  */
-static void
+static inline void
 page_take_locked(pfn_t pfn, enum vm_page_owner owner)
 {
-	phys_stats.ps_free[zone_of(pfn)]--;
-	phys_stats.ps_owner[owner]++;
+	vp->vp_stats.ps_free[zone_of(pfn)]--;
+	vp->vp_stats.ps_owner[owner]++;
 	state_set_locked(pfn, STATE_PLAIN | owner);
 }
 
 /* Nobody's any more. */
-static void
+static inline void
 page_blank_locked(pfn_t pfn)
 {
+	const struct vm_page blank = { .pg_owner = VM_PAGE_FREE };
+
 	if (state_of(pfn) == 0)
-		phys_pages[pfn] = (struct vm_page){ .pg_owner = VM_PAGE_FREE };
+		vm_frames.vf_page[pfn] = blank;
 	else
 		state_set_locked(pfn, 0);
 }
 
-static void
+static inline void
 page_give_locked(pfn_t pfn)
 {
-	struct vm_phys_stats *ps = &phys_stats;
+	struct vm_phys_stats *ps = &vp->vp_stats;
 	enum vm_zone z = zone_of(pfn);
 
 	ps->ps_free[z]++;
@@ -312,24 +253,24 @@ page_give_locked(pfn_t pfn)
 static void
 hand_settle_locked(void)
 {
-	uint32_t bits = phys_hand.h_bits;
+	uint32_t bits = vp->vp_hand;
 
 	if (bits == 0)
 		return;
-	bitmap_put_word(&phys_free, phys_hand.h_first, bits);
-	phys_hint[VM_ZONE_HIGH] = phys_hand.h_first + bit_lowest32(bits);
-	phys_hand.h_bits = 0;
+	bitmap_put_word(&vp->vp_free, vp->vp_hand_first, bits);
+	vp->vp_hint[VM_ZONE_HIGH] = vp->vp_hand_first + bit_lowest32(bits);
+	vp->vp_hand = 0;
 }
 
 /* A frame of the highest zone, below all that have a bit set there. */
 static void
 hand_add_locked(pfn_t pfn)
 {
-	if (pfn < phys_hand.h_first)
+	if (pfn < vp->vp_hand_first)
 		hand_settle_locked();
-	if (phys_hand.h_bits == 0)
-		phys_hand.h_first = rounddown2(pfn, 32u);
-	phys_hand.h_bits |= 1u << (pfn % 32);
+	if (vp->vp_hand == 0)
+		vp->vp_hand_first = rounddown2(pfn, 32u);
+	vp->vp_hand |= 1u << (pfn % 32);
 }
 
 /* A frame is free: its bit, or into the hand with it. */
@@ -338,15 +279,15 @@ frame_put_locked(pfn_t pfn)
 {
 	enum vm_zone z = zone_of(pfn);
 
-	if (pfn < phys_hint[z]) {
-		if (z == VM_ZONE_HIGH && (phys_hand.h_bits == 0 ||
-		    pfn < phys_hand.h_first + 32)) {
+	if (pfn < vp->vp_hint[z]) {
+		if (z == VM_ZONE_HIGH && (vp->vp_hand == 0 ||
+		    pfn < vp->vp_hand_first + 32)) {
 			hand_add_locked(pfn);
 			return;
 		}
-		phys_hint[z] = pfn;
+		vp->vp_hint[z] = pfn;
 	}
-	bitmap_set(&phys_free, pfn);
+	bitmap_set(&vp->vp_free, pfn);
 }
 
 /* A reserved frame is a free one from now on. */
@@ -355,12 +296,12 @@ page_add_locked(pfn_t pfn)
 {
 	enum vm_zone z = zone_of(pfn);
 
-	phys_stats.ps_total[z]++;
-	phys_stats.ps_free[z]++;
-	phys_stats.ps_owner[VM_PAGE_RESERVED]--;
-	phys_pages[pfn].pg_owner = VM_PAGE_FREE;
-	if (pfn < phys_hint[z])
-		phys_hint[z] = pfn;
+	vp->vp_stats.ps_total[z]++;
+	vp->vp_stats.ps_free[z]++;
+	vp->vp_stats.ps_owner[VM_PAGE_RESERVED]--;
+	vm_frames.vf_page[pfn].pg_owner = VM_PAGE_FREE;
+	if (pfn < vp->vp_hint[z])
+		vp->vp_hint[z] = pfn;
 }
 
 void
@@ -372,22 +313,22 @@ vm_phys_add(pfn_t start, pfn_t end)
 	if (start > end)
 		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x",
 		    start, end);
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	hand_settle_locked();
-	hi = end < phys_npfn ? end : phys_npfn;
+	hi = end < vm_frames.vf_npfn ? end : vm_frames.vf_npfn;
 	for (pfn = start; pfn < hi; pfn++)
 		if (owner_locked(pfn) != VM_PAGE_RESERVED)
 			break;
 	if (pfn < hi) {
 		owner = owner_locked(pfn);
-		vm_mtx_exit(&phys_mtx);
+		vm_mtx_exit(&vp->vp_mtx);
 		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x: "
 		    "pfn 0x%x was added before (%s)", start, end, pfn,
 		    owner_names[owner]);
 	}
 	for (pfn = start; pfn < hi; pfn++)
 		page_add_locked(pfn);
-	bitmap_set_range(&phys_free, start, hi);
+	bitmap_set_range(&vp->vp_free, start, hi);
 	phys_exit();
 }
 
@@ -397,12 +338,12 @@ hand_fill_locked(void)
 {
 	pfn_t pfn;
 
-	if (phys_stats.ps_free[VM_ZONE_HIGH] == 0)
+	if (vp->vp_stats.ps_free[VM_ZONE_HIGH] == 0)
 		return;
-	pfn = bitmap_next_set(&phys_free, phys_hint[VM_ZONE_HIGH]);
-	phys_hand.h_first = rounddown2(pfn, 32u);
-	phys_hand.h_bits = bitmap_take_word(&phys_free, pfn);
-	phys_hint[VM_ZONE_HIGH] = phys_hand.h_first + 32;
+	pfn = bitmap_next_set(&vp->vp_free, vp->vp_hint[VM_ZONE_HIGH]);
+	vp->vp_hand_first = rounddown2(pfn, 32u);
+	vp->vp_hand = bitmap_take_word(&vp->vp_free, pfn);
+	vp->vp_hint[VM_ZONE_HIGH] = vp->vp_hand_first + 32;
 }
 
 /*
@@ -416,10 +357,10 @@ frame_get_low_locked(void)
 	pfn_t pfn;
 
 	for (z = VM_ZONE_HIGH; z-- > 0;)
-		if (phys_stats.ps_free[z] != 0) {
-			pfn = bitmap_next_set(&phys_free, phys_hint[z]);
-			bitmap_clear(&phys_free, pfn);
-			phys_hint[z] = pfn + 1;
+		if (vp->vp_stats.ps_free[z] != 0) {
+			pfn = bitmap_next_set(&vp->vp_free, vp->vp_hint[z]);
+			bitmap_clear(&vp->vp_free, pfn);
+			vp->vp_hint[z] = pfn + 1;
 			return pfn;
 		}
 	return NONE;
@@ -435,12 +376,12 @@ take_next_locked(enum vm_page_owner owner)
 	uint32_t bits;
 	pfn_t pfn;
 
-	if (phys_hand.h_bits == 0)
+	if (vp->vp_hand == 0)
 		hand_fill_locked();
-	bits = phys_hand.h_bits;
+	bits = vp->vp_hand;
 	if (bits != 0) {
-		pfn = phys_hand.h_first + bit_lowest32(bits);
-		phys_hand.h_bits = bits & (bits - 1);
+		pfn = vp->vp_hand_first + bit_lowest32(bits);
+		vp->vp_hand = bits & (bits - 1);
 	} else
 		pfn = frame_get_low_locked();
 	if (pfn != NONE)
@@ -452,8 +393,8 @@ take_next_locked(enum vm_page_owner owner)
 static int
 alloc_fails(int error)
 {
-	phys_stats.ps_fails++;
-	vm_mtx_exit(&phys_mtx);
+	vp->vp_stats.ps_fails++;
+	vm_mtx_exit(&vp->vp_mtx);
 	return error;
 }
 
@@ -463,11 +404,11 @@ vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
 	pfn_t pfn;
 
 	KASSERT(owner_allocated(owner));
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	pfn = take_next_locked(owner);
 	if (pfn == NONE)
 		return alloc_fails(ENOMEM);
-	phys_stats.ps_allocs++;
+	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	*pa = ptoa(pfn);
 	return 0;
@@ -479,12 +420,12 @@ vm_phys_alloc_many(unsigned n, enum vm_page_owner owner, paddr_t *pa)
 	unsigned i;
 
 	KASSERT(owner_allocated(owner));
-	vm_mtx_enter(&phys_mtx);
-	if (n > nfree_locked())
+	vm_mtx_enter(&vp->vp_mtx);
+	if (n > nfree_locked(vp))
 		return alloc_fails(ENOMEM);
 	for (i = 0; i < n; i++)
 		pa[i] = ptoa(take_next_locked(owner));
-	phys_stats.ps_allocs++;
+	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	return 0;
 }
@@ -495,15 +436,15 @@ vm_phys_alloc_at(paddr_t pa, enum vm_page_owner owner)
 	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
 
 	KASSERT(owner_allocated(owner));
-	if (!page_aligned(pa) || pa >> PAGE_SHIFT >= phys_npfn)
+	if (!page_aligned(pa) || pa >> PAGE_SHIFT >= vm_frames.vf_npfn)
 		return EINVAL;
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	if (owner_locked(pfn) != VM_PAGE_FREE)
 		return alloc_fails(EBUSY);
 	hand_settle_locked();
-	bitmap_clear(&phys_free, pfn);
+	bitmap_clear(&vp->vp_free, pfn);
 	page_take_locked(pfn, owner);
-	phys_stats.ps_allocs++;
+	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	return 0;
 }
@@ -520,7 +461,7 @@ find_run_locked(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi)
 	pfn_t pfn, last;
 
 	for (;;) {
-		pfn = bitmap_find_run(&phys_free, n, align, lo, hi);
+		pfn = bitmap_find_run(&vp->vp_free, n, align, lo, hi);
 		last = pfn + n - 1;
 		if (pfn == hi || boundary == 0 ||
 		    rounddown2(pfn, boundary) == rounddown2(last, boundary))
@@ -536,8 +477,8 @@ skip_locked(pfn_t lo)
 	unsigned z;
 
 	for (z = 0; z < VM_NZONES; z++)
-		if (lo >= zones[z].z_start && lo < phys_hint[z])
-			lo = phys_hint[z];
+		if (lo >= zones[z].z_start && lo < vp->vp_hint[z])
+			lo = vp->vp_hint[z];
 	return lo;
 }
 
@@ -552,37 +493,43 @@ zone_part(unsigned z, pfn_t pfn, pfn_t n)
 	return pfn + n > start ? pfn + n - start : 0;
 }
 
-/* As n page_take_locked, and the bitmap; the first frame knows n. */
-static void
-take_run_locked(pfn_t pfn, pfn_t n, enum vm_page_owner owner)
+/*
+ * As n page_take_locked, and the bitmap; the first frame knows n.
+ * => pfn; nothing is done when that is hi
+ */
+static pfn_t
+take_run_locked(pfn_t n, pfn_t pfn, pfn_t hi, enum vm_page_owner owner)
 {
 	pfn_t left, part;
 	unsigned z = VM_NZONES;
 
-	bitmap_clear_range(&phys_free, pfn, pfn + n);
+	if (pfn == hi)
+		return hi;
+	bitmap_clear_range(&vp->vp_free, pfn, pfn + n);
 	for (left = n; left > 0; left -= part) {
 		part = zone_part(--z, pfn, left);
-		phys_stats.ps_free[z] -= part;
+		vp->vp_stats.ps_free[z] -= part;
 	}
-	phys_stats.ps_owner[owner] += n;
+	vp->vp_stats.ps_owner[owner] += n;
 	for (left = 0; left < n; left++)
 		state_set_locked(pfn + left, STATE_PLAIN | owner);
 	page_locked(pfn)->pg_npages = n;
+	return pfn;
 }
 
-/* A run of one: the lowest free frame in [lo, hi), or NONE. */
+/* A run of one: the lowest free frame in [lo, hi).  => hi: there is none */
 static pfn_t
 take_one_locked(pfn_t lo, pfn_t hi, enum vm_page_owner owner)
 {
 	pfn_t from = skip_locked(lo);
-	pfn_t pfn = bitmap_next_set(&phys_free, from);
+	pfn_t pfn = bitmap_next_set(&vp->vp_free, from);
 	pfn_t *hint;
 
-	if (pfn >= hi || pfn >= phys_npfn)
-		return NONE;
-	bitmap_clear(&phys_free, pfn);
+	if (pfn >= hi || pfn >= vm_frames.vf_npfn)
+		return hi;
+	bitmap_clear(&vp->vp_free, pfn);
 	page_take_locked(pfn, owner);
-	hint = &phys_hint[zone_of(pfn)];
+	hint = &vp->vp_hint[zone_of(pfn)];
 	if (from <= *hint)
 		*hint = pfn + 1;
 	return pfn;
@@ -599,20 +546,16 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 		return EINVAL;
 	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
 		return EINVAL;
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	hand_settle_locked();
 	if ((n | align) == 1)
 		pfn = take_one_locked(lo, hi, owner);
-	else {
-		pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
-		if (pfn == hi)
-			pfn = NONE;
-		else
-			take_run_locked(pfn, n, owner);
-	}
-	if (pfn == NONE)
+	else
+		pfn = take_run_locked(n, find_run_locked(n, align, boundary,
+		    skip_locked(lo), hi), hi, owner);
+	if (pfn == hi)
 		return alloc_fails(ENOMEM);
-	phys_stats.ps_allocs++;
+	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	*pa = ptoa(pfn);
 	return 0;
@@ -624,12 +567,12 @@ page_fault_locked(pfn_t pfn)
 {
 	const struct vm_page *pg;
 
-	if (pfn >= phys_npfn)
+	if (pfn >= vm_frames.vf_npfn)
 		return "absent";
 	if (state_of(pfn) != 0)
 		return state_of(pfn) & STATE_SEEN ? "without a reference" :
 		    NULL;
-	pg = &phys_pages[pfn];
+	pg = &vm_frames.vf_page[pfn];
 	if (pg->pg_owner == VM_PAGE_FREE)
 		return "free already";
 	if (pg->pg_owner == VM_PAGE_RESERVED)
@@ -641,7 +584,7 @@ page_fault_locked(pfn_t pfn)
 static bool
 is_plain_locked(pfn_t pfn)
 {
-	return pfn < phys_npfn && (state_of(pfn) & STATE_PLAIN) != 0;
+	return pfn < vm_frames.vf_npfn && (state_of(pfn) & STATE_PLAIN) != 0;
 }
 
 /* Why it cannot be freed, or NULL. */
@@ -650,7 +593,8 @@ free_fault_locked(pfn_t pfn)
 {
 	const char *why = page_fault_locked(pfn);
 
-	if (why == NULL && state_of(pfn) == 0 && phys_pages[pfn].pg_refs > 1)
+	if (why == NULL && state_of(pfn) == 0 &&
+	    vm_frames.vf_page[pfn].pg_refs > 1)
 		why = "still referenced";
 	return why;
 }
@@ -687,19 +631,19 @@ give_run_locked(pfn_t pfn, pfn_t n)
 	pfn_t i, left, part;
 
 	for (i = pfn; i < pfn + n; i++) {
-		phys_stats.ps_owner[owner_locked(i)]--;
+		vp->vp_stats.ps_owner[owner_locked(i)]--;
 		page_blank_locked(i);
 	}
 	hand_settle_locked();
 	for (left = n; left > 0; left -= part) {
 		part = zone_part(--z, pfn, left);
-		phys_stats.ps_free[z] += part;
-		phys_stats.ps_given[z] += part;
+		vp->vp_stats.ps_free[z] += part;
+		vp->vp_stats.ps_given[z] += part;
 		i = pfn + left - part;
-		if (part != 0 && i < phys_hint[z])
-			phys_hint[z] = i;
+		if (part != 0 && i < vp->vp_hint[z])
+			vp->vp_hint[z] = i;
 	}
-	bitmap_set_range(&phys_free, pfn, pfn + n);
+	bitmap_set_range(&vp->vp_free, pfn, pfn + n);
 }
 
 void
@@ -709,16 +653,16 @@ vm_phys_free_run(paddr_t pa, pfn_t n)
 	const char *why = NULL;
 
 	check_range(__func__, pa, n);
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	for (pfn = start; pfn < start + n && why == NULL; pfn++)
 		if (!is_plain_locked(pfn))
 			why = free_fault_locked(pfn);
 	if (why != NULL) {
-		vm_mtx_exit(&phys_mtx);
+		vm_mtx_exit(&vp->vp_mtx);
 		page_panic(__func__, pa, n, pfn - 1, why);
 	}
 	give_run_locked(start, n);
-	phys_stats.ps_frees++;
+	vp->vp_stats.ps_frees++;
 	phys_exit();
 }
 
@@ -730,16 +674,16 @@ vm_phys_free(paddr_t pa)
 	const char *why = NULL;
 
 	check_range(__func__, pa, 1);
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	if (!is_plain_locked(pfn))
 		why = free_fault_locked(pfn);
 	if (why != NULL) {
-		vm_mtx_exit(&phys_mtx);
+		vm_mtx_exit(&vp->vp_mtx);
 		page_panic(__func__, pa, 1, pfn, why);
 	}
 	page_give_locked(pfn);
 	frame_put_locked(pfn);
-	phys_stats.ps_frees++;
+	vp->vp_stats.ps_frees++;
 	phys_exit();
 }
 
@@ -748,7 +692,7 @@ static void
 mark_locked(pfn_t pfn, bool seen)
 {
 	if (state_of(pfn) == 0)
-		phys_pages[pfn].pg_refs = !seen;
+		vm_frames.vf_page[pfn].pg_refs = !seen;
 	else
 		state_set_locked(pfn, state_of(pfn) ^ STATE_SEEN);
 }
@@ -786,10 +730,10 @@ vm_phys_free_many(const paddr_t *pa, unsigned n)
 
 	for (i = 0; i < n; i++)
 		check_range(__func__, pa[i], 1);
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	i = condemn_locked(pa, n, &why);
 	if (i < n) {
-		vm_mtx_exit(&phys_mtx);
+		vm_mtx_exit(&vp->vp_mtx);
 		page_panic(__func__, pa[i], n, (pfn_t)(pa[i] >> PAGE_SHIFT),
 		    why);
 	}
@@ -797,7 +741,7 @@ vm_phys_free_many(const paddr_t *pa, unsigned n)
 		page_give_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
 		frame_put_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
 	}
-	phys_stats.ps_frees++;
+	vp->vp_stats.ps_frees++;
 	phys_exit();
 }
 
@@ -808,13 +752,13 @@ vm_phys_ref(paddr_t pa)
 	const char *why;
 
 	check_range(__func__, pa, 1);
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	why = page_fault_locked(pfn);
 	if (why == NULL && page_locked(pfn)->pg_refs == VM_PAGE_MAXREFS)
 		why = "referenced too often";
 	if (why == NULL)
-		phys_pages[pfn].pg_refs++;
-	vm_mtx_exit(&phys_mtx);
+		vm_frames.vf_page[pfn].pg_refs++;
+	vm_mtx_exit(&vp->vp_mtx);
 	if (why != NULL)
 		page_panic(__func__, pa, 1, pfn, why);
 }
@@ -827,42 +771,38 @@ vm_phys_unref(paddr_t pa)
 	bool last;
 
 	check_range(__func__, pa, 1);
-	vm_mtx_enter(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
 	why = page_fault_locked(pfn);
 	if (why != NULL) {
-		vm_mtx_exit(&phys_mtx);
+		vm_mtx_exit(&vp->vp_mtx);
 		page_panic(__func__, pa, 1, pfn, why);
 	}
 	last = --page_locked(pfn)->pg_refs == 0;
 	if (last) {
 		page_give_locked(pfn);
 		frame_put_locked(pfn);
-		phys_stats.ps_frees++;
+		vp->vp_stats.ps_frees++;
 	}
 	phys_exit();
 	return last;
 }
 
-struct vm_page *
-vm_phys_page(paddr_t pa)
+/* vm_phys_page, for a plain frame. */
+void
+vm_phys_page_fill(pfn_t pfn)
 {
-	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
-
-	if (pa >> PAGE_SHIFT >= phys_npfn)
-		return NULL;
-	if (state_of(pfn) != 0) {
-		vm_mtx_enter(&phys_mtx);
-		page_locked(pfn);
-		vm_mtx_exit(&phys_mtx);
-	}
-	return &phys_pages[pfn];
+	vm_mtx_enter(&vp->vp_mtx);
+	page_locked(pfn);
+	vm_mtx_exit(&vp->vp_mtx);
 }
 
 paddr_t
 vm_phys_page_pa(const struct vm_page *pg)
 {
-	KASSERT(pg >= phys_pages && pg < phys_pages + phys_npfn);
-	return ptoa(pg - phys_pages);
+	const struct vm_page *first = vm_frames.vf_page;
+
+	KASSERT(pg >= first && pg < first + vm_frames.vf_npfn);
+	return ptoa(pg - first);
 }
 
 pfn_t
@@ -870,120 +810,8 @@ vm_phys_nfree(void)
 {
 	pfn_t n;
 
-	vm_mtx_enter(&phys_mtx);
-	n = nfree_locked();
-	vm_mtx_exit(&phys_mtx);
+	vm_mtx_enter(&vp->vp_mtx);
+	n = nfree_locked(vp);
+	vm_mtx_exit(&vp->vp_mtx);
 	return n;
-}
-
-void
-vm_phys_stats(struct vm_phys_stats *st)
-{
-	vm_mtx_enter(&phys_mtx);
-	*st = phys_stats;
-	st->ps_owner[VM_PAGE_FREE] = nfree_locked();
-	for (unsigned z = 0; z < VM_NZONES; z++)
-		st->ps_taken[z] = st->ps_given[z] +
-		    (st->ps_total[z] - st->ps_free[z]);
-	vm_mtx_exit(&phys_mtx);
-}
-
-/* P2 for a frame that is not plain. */
-static const char *
-check_fields_locked(const struct vm_page *pg)
-{
-	if (owner_allocated(pg->pg_owner))
-		return pg->pg_refs == 0 ?
-		    "P2: an allocated frame has no reference" : NULL;
-	if (pg->pg_refs != 0 || pg->pg_npages != 0 || pg->pg_slab != NULL ||
-	    pg->pg_flags != 0)
-		return "P2: a frame that is nobody's is not blank";
-	return NULL;
-}
-
-/* Is the frame at hand? */
-static bool
-hand_test_locked(pfn_t pfn)
-{
-	return pfn - phys_hand.h_first < 32 &&
-	    (phys_hand.h_bits >> (pfn % 32) & 1) != 0;
-}
-
-/* P1 and P2 for one frame; it is counted in st. */
-static const char *
-check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
-{
-	const struct vm_page *pg = &phys_pages[pfn];
-	unsigned state = state_of(pfn), owner = owner_locked(pfn);
-	enum vm_zone z = zone_of(pfn);
-
-	if (owner >= VM_PAGE_NOWNERS)
-		return "a frame's owner is none of ours";
-	if (bitmap_test(&phys_free, pfn) + hand_test_locked(pfn) !=
-	    (owner == VM_PAGE_FREE))
-		return "P1: a frame's bit and its owner disagree";
-	if (state != 0 && (state != (STATE_PLAIN | owner) ||
-	    !owner_allocated(owner) || pg->pg_owner != VM_PAGE_FREE))
-		return "P2: a plain frame's vm_page or state is wrong";
-	st->ps_owner[owner]++;
-	st->ps_total[z] += owner != VM_PAGE_RESERVED;
-	st->ps_free[z] += owner == VM_PAGE_FREE;
-	return check_fields_locked(pg);
-}
-
-/* The rest of P4, P5 and P6. */
-static const char *
-check_flow_locked(void)
-{
-	const struct vm_phys_stats *ps = &phys_stats;
-	pfn_t nfree = nfree_locked(), pfn;
-	unsigned z;
-
-	if (ps->ps_low ? nfree >= ps->ps_mark_high : nfree < ps->ps_mark_low)
-		return "P5: on the wrong side of a watermark";
-	for (z = 0; z < VM_NZONES; z++) {
-		pfn = bitmap_next_set(&phys_free, zones[z].z_start);
-		if (pfn < phys_npfn && pfn < phys_hint[z])
-			return "P6: a frame's bit is set below its zone's hint";
-	}
-	if (phys_hand.h_bits != 0 &&
-	    (phys_hand.h_first < zones[VM_ZONE_HIGH].z_start ||
-	    phys_hand.h_first + bit_highest32(phys_hand.h_bits) >=
-	    phys_hint[VM_ZONE_HIGH]))
-		return "P7: a frame at hand is not below the hint";
-	return NULL;
-}
-
-static const char *
-check_locked(void)
-{
-	struct vm_phys_stats st;
-	const char *why;
-	pfn_t pfn;
-
-	memset(&st, 0, sizeof(st));
-	why = bitmap_check(&phys_free);
-	for (pfn = 0; pfn < phys_npfn && why == NULL; pfn++)
-		why = check_page_locked(pfn, &st);
-	if (why != NULL)
-		return why;
-	st.ps_owner[VM_PAGE_FREE] = 0;
-	if (memcmp(st.ps_owner, phys_stats.ps_owner, sizeof(st.ps_owner)) != 0)
-		return "P3: the counters by owner are wrong";
-	if (memcmp(st.ps_total, phys_stats.ps_total,
-	    sizeof(st.ps_total)) != 0 ||
-	    memcmp(st.ps_free, phys_stats.ps_free, sizeof(st.ps_free)) != 0)
-		return "P4: the counters by zone are wrong";
-	return check_flow_locked();
-}
-
-const char *
-vm_phys_check(void)
-{
-	const char *why;
-
-	vm_mtx_enter(&phys_mtx);
-	why = check_locked();
-	vm_mtx_exit(&phys_mtx);
-	return why;
 }

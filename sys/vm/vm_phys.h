@@ -162,8 +162,30 @@ void	vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool low));
 /*
  * The page of a frame; NULL beyond npfn.
  * => good for as long as the frame is in the same hands
+ * => takes no lock but the first time that a frame is looked at
  */
-struct vm_page *vm_phys_page(paddr_t pa);
+static inline struct vm_page *vm_phys_page(paddr_t pa);
+
+struct vm_frames {			/* constant after vm_phys_init */
+	struct vm_page	*vf_page;
+	uint8_t		*vf_state;	/* not 0: vf_page is to be filled in */
+	pfn_t		 vf_npfn;
+};
+extern struct vm_frames vm_frames;
+
+void	vm_phys_page_fill(pfn_t);
+
+static inline struct vm_page *
+vm_phys_page(paddr_t pa)
+{
+	paddr_t pfn = pa >> PAGE_SHIFT;
+
+	if (pfn >= vm_frames.vf_npfn)
+		return NULL;
+	if (__atomic_load_n(&vm_frames.vf_state[pfn], __ATOMIC_ACQUIRE) != 0)
+		vm_phys_page_fill((pfn_t)pfn);
+	return &vm_frames.vf_page[pfn];
+}
 
 /* The address of the frame whose page it is. */
 paddr_t	vm_phys_page_pa(const struct vm_page *);
