@@ -436,10 +436,10 @@ bench_slab_speed(char **names)
 	legend(workloads, nitems(workloads));
 	legend(thread_workloads, nthread_workloads);
 	printf("\nNanoseconds for an allocation and a free; medians of %u "
-	    "slices of %.0f ms, in turn,\nafter a warm-up.  The ratio is that of slab, or of "
-	    "kmalloc where slab has\nnone, to the fastest peer's.  "
-	    "Checked: the same with KMD_CHECK.  Calls: the host\n"
-	    "machine's mmap and mprotect, for 1,000 operations.\n\n"
+	    "slices of %.0f ms, in turn,\nafter a warm-up.  The ratio is that "
+	    "of slab, or of kmalloc where slab has none, to\nthe fastest "
+	    "peer's.  Checked: the same with KMD_CHECK.  Calls: the host "
+	    "machine's mmap\nand mprotect, for 1,000 operations.\n\n"
 	    "%-12s", opt.o_slices, opt.o_slice_ns / 1e6, "  threads");
 	for (i = 0; i < NPARTIES; i++)
 		printf(" %8s", parties[i].pa_name);
