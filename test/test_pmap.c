@@ -30,14 +30,17 @@
 #define pmap_zero_page	i386_zero_page
 #define pmap_copy_page	i386_copy_page
 
+
 #include <vm/kmalloc.h>
 #include <vm/pmap.h>
 #include <vm/vm_phys.h>
 
 /* Frames are the host machine's; a struct pmap need not come out of them. */
 static void free_table(paddr_t);
+static bool no_memory;
 #define vm_phys_free(pa)	free_table(pa)
-#define kmalloc(size, type, flags)	((void)(type), malloc(size))
+#define kmalloc(size, type, flags) \
+	((void)(type), no_memory ? NULL : malloc(size))
 #define kfree(p, type)		free(p)
 #include "../sys/i386/pmap.c"
 #undef vm_phys_free
@@ -662,12 +665,64 @@ START_TEST(flushed_user)
 	pmap_activate(kernel_pmap);
 	must(sim_holds(data[0]));
 	/* An inactive one's pages are nobody's to flush. */
-	must(pmap_enter(pm, UVA, data[1], VM_PROT_RW) == 0);
-	must(pmap_enter(pm, UVA + PAGE_SIZE, data[2], VM_PROT_RW) == 0);
+	pmap_activate(pm);
+	use(pm, UVA, 2);
+	pmap_activate(kernel_pmap);
+	must(pmap_clear_bits(pm, UVA + PAGE_SIZE, PMAP_MODIFIED) != 0);
 	memset(&sim_count, 0, sizeof(sim_count));
 	pmap_remove(pm, UVA, UVA + PAGE_SIZE);
 	expect_flushed(0, 0, 0);
 	pmap_destroy(pm);
+}
+END_TEST
+
+/* What the CPU walks by itself is looked at where it stands. */
+START_TEST(no_window_needed)
+{
+	struct pmap *a = pmap_create(), *b = pmap_create();
+
+	pmap_activate(a);
+	use(kernel_pmap, KVA, 1);
+	use(kernel_pmap, KVA + ptoa(PT_ENTRIES), 1);
+	must(pmap_enter(kernel_pmap, KVA + PAGE_SIZE, data[1], VM_PROT_RW) ==
+	    0);
+	must(pmap_enter(a, UVA, data[1], VM_PROT_RW) == 0);
+	/* The frame of the user's table was zeroed: shown, and no more. */
+	expect_flushed(2, 0, 0);
+	/* The kernel's directory and b's learn of a table; a's is at hand. */
+	must(pmap_enter(kernel_pmap, KVA + ptoa(2 * PT_ENTRIES), data[2],
+	    VM_PROT_RW) == 0);
+	expect_flushed(2 + 2, 0, 0);
+	pmap_activate(kernel_pmap);
+	pmap_destroy(a);
+	pmap_destroy(b);
+}
+END_TEST
+
+/* A long range lets interrupts in where a table ends, a short one need not. */
+START_TEST(long_ranges_relax)
+{
+	static const unsigned pages[] = { 1, 24, 25, 1048, 1049 };
+	static const uint64_t locks[] = { 1, 1, 3, 3, 5 };
+	static paddr_t pa[2 * PT_ENTRIES];
+	vaddr_t va = KVA + ptoa(1000);
+	uint64_t was;
+
+	for (unsigned i = 0; i < 4; i++)
+		must(pmap_enter(kernel_pmap, KVA + ptoa(i * PT_ENTRIES),
+		    data[0], VM_PROT_RW) == 0);
+	pmap_remove(kernel_pmap, KVA, KVA + ptoa(4 * PT_ENTRIES));
+	for (unsigned i = 0; i < nitems(pages); i++) {
+		for (unsigned k = 0; k < pages[i]; k++)
+			pa[k] = data[k % NDATA];
+		was = host_locks()->hl_mtx;
+		must(pmap_kenter(va, pa, pages[i], VM_PROT_RW) == 0);
+		ck_assert_uint_eq(host_locks()->hl_mtx - was, locks[i]);
+		was = host_locks()->hl_mtx;
+		must(pmap_kremove(va, pages[i], pa) == pages[i]);
+		ck_assert_uint_eq(host_locks()->hl_mtx - was,
+		    (locks[i] + 1) / 2);
+	}
 }
 END_TEST
 
@@ -764,6 +819,120 @@ START_TEST(out_of_frames)
 }
 END_TEST
 
+/*
+ * Every operation that makes page tables, with each of them refused in turn:
+ * nothing is changed, but for the kernel's tables that could be had, and what
+ * was made for nothing is given back.
+ */
+static struct pmap *made, *fresh;
+
+static int
+op_enter_user(void)
+{
+	return pmap_enter(fresh, UVA, data[0], VM_PROT_RW);
+}
+
+static int
+op_enter_kernel(void)
+{
+	return pmap_enter(kernel_pmap, KVA, data[0], VM_PROT_RW);
+}
+
+static int
+op_kenter(void)
+{
+	static paddr_t pa[2 * PT_ENTRIES + 2];
+
+	for (unsigned i = 0; i < nitems(pa); i++)
+		pa[i] = data[i % NDATA];
+	return pmap_kenter(KVA + ptoa(PT_ENTRIES - 1), pa, nitems(pa),
+	    VM_PROT_RW);
+}
+
+static int
+op_create(void)
+{
+	made = pmap_create();
+	return made == NULL ? ENOMEM : 0;
+}
+
+static const struct maker {
+	int		(*m_op)(void);
+	unsigned	m_tables;	/* that it makes */
+	struct pmap	**m_pm;		/* what is unmapped afterwards, */
+	vaddr_t		m_va;		/* from here */
+	unsigned	m_pages;
+} makers[] = {
+	{ op_enter_user, 1, &fresh, UVA, 1 },
+	{ op_enter_kernel, 1, NULL, KVA, 1 },
+	{ op_kenter, 4, NULL, KVA + ptoa(PT_ENTRIES - 1),
+	    2 * PT_ENTRIES + 2 },
+	{ op_create, 1, &made, UVA, 0 },
+};
+
+/* Is [va, va + n pages) as if nothing had been done? */
+static void
+untouched(const struct maker *m)
+{
+	struct pmap *pm = m->m_pm == NULL ? kernel_pmap : *m->m_pm;
+	paddr_t pa;
+
+	for (unsigned i = 0; i < m->m_pages; i++)
+		must(!pmap_extract(pm, m->m_va + ptoa(i), &pa));
+	must(sim_stale() == NULL);
+	must(vm_phys_check() == NULL);
+	must(host_locks()->hl_held == 0);
+}
+
+#define REFUSALS	6	/* more than any of them makes tables */
+
+START_TEST(each_table_refused)
+{
+	const struct maker *m = &makers[(unsigned)_i / REFUSALS];
+	unsigned nth = 1 + (unsigned)_i % REFUSALS, had;
+	pfn_t nfree;
+	int error;
+
+	boot(true);
+	fresh = pmap_create();
+	nfree = vm_phys_nfree();
+	vm_fail_set(VM_FAIL_PTP, nth, false);
+	error = m->m_op();
+	vm_fail_set(VM_FAIL_PTP, 0, false);
+	must(error == (nth <= m->m_tables ? ENOMEM : 0));
+	if (error != 0) {
+		untouched(m);
+		had = m->m_tables == 1 ? 0 : nth - 1;
+		must(vm_phys_nfree() == nfree - had);
+		/* The next try gets what was missing, and makes the rest. */
+		must(m->m_op() == 0);
+	}
+	must(vm_phys_nfree() == nfree - m->m_tables);
+	if (m->m_pages == 0)
+		pmap_destroy(made);
+	else {
+		pmap_remove(m->m_pm == NULL ? kernel_pmap : fresh, m->m_va,
+		    m->m_va + ptoa(m->m_pages));
+		untouched(m);
+	}
+	/* The kernel's tables are for ever, the user's are not. */
+	must(vm_phys_nfree() == nfree - (m->m_pm == NULL ? m->m_tables : 0));
+}
+END_TEST
+
+/* No memory for a struct pmap: no frame is taken for it, either. */
+START_TEST(no_memory_to_create)
+{
+	pfn_t nfree = vm_phys_nfree();
+
+	no_memory = true;
+	must(pmap_create() == NULL);
+	no_memory = false;
+	must(vm_phys_nfree() == nfree);
+	must(host_locks()->hl_held == 0);
+}
+END_TEST
+
 /* The double fault's task comes with the kernel's directory. */
 START_TEST(reload)
 {
@@ -852,8 +1021,56 @@ remove_backwards(void)
 }
 
 static void
+remove_too_far(void)
+{
+	pmap_remove(kernel_pmap, VM_MAX_KERNEL_ADDRESS - PAGE_SIZE,
+	    VM_MAX_KERNEL_ADDRESS + PAGE_SIZE);
+}
+
+static void
+remove_too_far_user(void)
+{
+	pmap_remove(pmap_create(), UVA, VM_MAX_ADDRESS + PAGE_SIZE);
+}
+
+/* The count of a table's entries, where it can only be wrong. */
+static void
+miscount(pte_t refs, bool more)
+{
+	struct pmap *pm = pmap_create();
+	pte_t pde;
+
+	pmap_enter(pm, UVA, data[0], VM_PROT_RW);
+	pde = sim_table(pm->pm_pd)[PDE_INDEX(UVA)];
+	vm_phys_page(pde & PG_FRAME)->pg_refs = (uint16_t)refs;
+	if (more)
+		pmap_enter(pm, UVA + PAGE_SIZE, data[1], VM_PROT_RW);
+	else
+		pmap_remove(pm, UVA, UVA + PAGE_SIZE);
+}
+
+static void
+count_too_few(void)
+{
+	miscount(1, false);
+}
+
+static void
+count_too_many(void)
+{
+	miscount(1 + PT_ENTRIES, true);
+}
+
+static void
 destroy_kernel(void)
 {
+	pmap_destroy(kernel_pmap);
+}
+
+static void
+destroy_idle_kernel(void)
+{
+	pmap_activate(pmap_create());
 	pmap_destroy(kernel_pmap);
 }
 
@@ -881,7 +1098,12 @@ static const struct mistake {
 	{ enter_unaligned, "bad frame" },
 	{ enter_unreadable, "bad frame" },
 	{ remove_backwards, "no such range" },
+	{ remove_too_far, "no such range" },
+	{ remove_too_far_user, "no such range" },
+	{ count_too_few, "pg_refs" },
+	{ count_too_many, "pg_refs" },
 	{ destroy_kernel, "the kernel's one" },
+	{ destroy_idle_kernel, "the kernel's one" },
 	{ destroy_active, "the active one" },
 };
 
@@ -915,11 +1137,16 @@ main(void)
 	tcase_add_test(tc, window_forgets_table);
 	tcase_add_test(tc, kernel_table_is_everywhere);
 	tcase_add_test(tc, out_of_frames);
+	tcase_add_test(tc, no_window_needed);
+	tcase_add_test(tc, long_ranges_relax);
+	tcase_add_test(tc, no_memory_to_create);
 	tcase_add_test(tc, reload);
 	tcase_add_loop_test(tc, lost_flush_is_seen, 0, 5);
 	tcase_add_loop_test(tc, mistakes_are_seen, 0, nitems(mistakes));
 	suite_add_tcase(s, big);
 	tcase_add_loop_test(big, flushed_kernel, 0, 2);
+	tcase_add_loop_test(big, each_table_refused, 0,
+	    REFUSALS * nitems(makers));
 	tcase_add_loop_test(big, random_global, 0, 4);
 	tcase_add_loop_test(big, random_not_global, 0, 2);
 	sr = srunner_create(s);
