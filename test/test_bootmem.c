@@ -361,8 +361,58 @@ START_TEST(full_of_taken)
 }
 END_TEST
 
+/* A full table ends where it ends, whatever stands behind it. */
+START_TEST(full_of_kept)
+{
+	static struct {
+		struct bootmem		bm;
+		struct bootmem_range	behind;
+	} m;
+	uint64_t i;
+
+	bootmem_init(&m.bm);
+	bootmem_add(&m.bm, 0, 256 * M);
+	for (i = 0; i < BOOTMEM_MAXRANGES; i++)
+		bootmem_keep(&m.bm, M + i * 0x10000, 0x1000);
+	/* Fewer are taken: what lies between some is, too. */
+	bootmem_take(&m.bm, M, M);
+	ck_assert_uint_eq(m.bm.bm_nkept, BOOTMEM_MAXRANGES);
+	ck_assert_uint_eq(m.bm.bm_ntaken, BOOTMEM_MAXRANGES - 16);
+	/* One behind all others: the gap is kept with it, and so taken. */
+	m.behind = (struct bootmem_range){ 0x2000, 0x2001 };
+	bootmem_keep(&m.bm, 0x1FFE000, 0x1000);
+	ck_assert_uint_eq(m.bm.bm_kept[255].br_end, 0x1FFF);
+	ck_assert_uint_eq(m.behind.br_start, 0x2000);
+	ck_assert_uint_eq(m.bm.bm_ntaken, BOOTMEM_MAXRANGES - 16);
+	ck_assert_uint_eq(m.bm.bm_taken[239].br_end, 0x1FFF);
+	ck_assert_uint_eq(m.bm.bm_lost, (0x1FFE - 0x10F1) * 0x1000);
+	ck_assert(bootmem_check(&m.bm) == NULL);
+}
+END_TEST
+
+/* What is nowhere changes nothing, not even what stood there before. */
+START_TEST(nowhere)
+{
+	bootmem_init(&bm);
+	bootmem_reserve(&bm, 0x3000, 0x1000);
+	bootmem_add(&bm, 0x3000, 0x1000);
+	bootmem_reserve(&bm, 0x3000, 0);
+	ck_assert_str_eq(free_text(), "[3,4)");
+	bootmem_reserve(&bm, G4, 0x1000);
+	ck_assert_str_eq(free_text(), "[3,4)");
+	bootmem_keep(&bm, 0x3000, 0);
+	bootmem_take(&bm, 0x3000, 0);
+	bootmem_keep(&bm, G4 + 0x3000, 0x1000);
+	bootmem_take(&bm, G4 + 0x3000, 0x1000);
+	ck_assert_str_eq(free_text(), "[3,4)");
+	ck_assert_uint_eq(bm.bm_ntaken + bm.bm_nkept, 0);
+}
+END_TEST
+
 START_TEST(check_sees_faults)
 {
+	uint64_t i;
+
 	bootmem_init(&bm);
 	bootmem_add(&bm, 0, 0x2000);
 	bootmem_add(&bm, 0x4000, 0x2000);
@@ -385,6 +435,14 @@ START_TEST(check_sees_faults)
 	bm.bm_nkept = 0;
 	bm.bm_nram = BOOTMEM_MAXRANGES + 1;
 	ck_assert(bootmem_check(&bm) != NULL);
+	/* One too many is one too many where it would fit, too. */
+	bootmem_init(&bm);
+	for (i = 0; i < BOOTMEM_MAXRANGES; i++)
+		bootmem_add(&bm, i * 0x4000, 0x2000);
+	bootmem_take(&bm, 512 * M, 0x1000);
+	ck_assert(bootmem_check(&bm) == NULL);
+	bm.bm_nram++;
+	ck_assert_str_eq(bootmem_check(&bm), "a table holds more than it can");
 }
 END_TEST
 
@@ -608,6 +666,8 @@ main(void)
 	tcase_add_test(tc, full_of_ram);
 	tcase_add_test(tc, full_of_ram_above);
 	tcase_add_test(tc, full_of_taken);
+	tcase_add_test(tc, full_of_kept);
+	tcase_add_test(tc, nowhere);
 	tcase_add_test(tc, check_sees_faults);
 	tcase_add_loop_test(tc, random_maps, 0, 4);
 	tcase_add_loop_test(tc, random_overflow, 0, 20);

@@ -497,6 +497,14 @@ START_TEST(strings)
 	ck_assert_uint_eq(bi.bi_flags, MBI_MMAP);
 	ck_assert_uint_eq(bi.bi_bad, 2);
 	ck_assert_str_eq(free_text(), "[1,10)[11,13)[14,a0)[100,400)");
+	/* No more is in use than up to the end, here of a page. */
+	put_string(AT_CMDLINE + 0xFFC, "abc");
+	put_string(AT_CMDLINE + 0x1000, "def");
+	put(FUZZ_BASE + 16, AT_CMDLINE + 0xFFC, 4);
+	put(FUZZ_BASE + 64, 0, 4);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_str_eq(bi.bi_cmdline, "abc");
+	ck_assert_str_eq(free_text(), "[1,10)[12,13)[14,a0)[100,400)");
 	/* Too long: 255 characters, and 63. */
 	memset(&memory[AT_CMDLINE - FUZZ_BASE], 'x', 256);
 	memset(want, 'x', 255);

@@ -299,10 +299,15 @@ static void
 keep(struct bootmem *bm, struct bootmem_range r)
 {
 	struct bootmem_range gap = table_enter(bm->bm_kept, &bm->bm_nkept, r);
+	uint64_t lost = bm->bm_lost;
 
 	take(bm, r);
-	if (gap.br_start < gap.br_end)
+	if (gap.br_start < gap.br_end) {
 		take(bm, gap);
+		lost += bytes(ram_in(bm, gap.br_start, gap.br_end));
+	}
+	if (bm->bm_lost < lost)		/* else both tables were full */
+		bm->bm_lost = lost;
 }
 
 void
