@@ -1,0 +1,326 @@
+/*
+ * Physical pages: what is nobody's, what a panic says of a frame, and what
+ * vm_phys_check sees that no frame shows: counters, watermarks, hints.
+ */
+#include <sys/mman.h>
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libkern/libkern.h>
+#include <vm/vm_phys_impl.h>
+
+#include "host.h"
+#include "must.h"
+
+#define NFRAMES		6000u
+#define LOW_END		256u	/* 1 MiB */
+#define DMA_END		4096u	/* 16 MiB: where the highest zone begins */
+
+static void *mem;
+
+/* A machine of n frames, all free. */
+static void
+make(pfn_t n)
+{
+	mem = malloc(vm_phys_size(n));
+	must(mem != NULL);
+	vm_phys_init(mem, n);
+	vm_phys_add(0, n);
+}
+
+/* It panics, with all the words, and nothing is held or changed. */
+static void
+must_panic(void (*fn)(void *), void *arg, const char *w1, const char *w2,
+    const char *w3)
+{
+	struct vm_phys_stats before, after;
+	unsigned locks = 99;
+	const char *said;
+
+	vm_phys_stats(&before);
+	said = host_panic_of(fn, arg, &locks);
+	if (said == NULL)
+		ck_abort_msg("no panic, where \"%s\" was to be", w1);
+	if (strstr(said, w1) == NULL || strstr(said, w2) == NULL ||
+	    strstr(said, w3) == NULL)
+		ck_abort_msg("\"%s\" lacks \"%s\", \"%s\" or \"%s\"", said,
+		    w1, w2, w3);
+	must(locks == 0);
+	vm_phys_stats(&after);
+	must(memcmp(&before, &after, sizeof(before)) == 0);
+	must(vm_phys_check() == NULL);
+}
+
+/*
+ * Owners that take no frames.
+ */
+static enum vm_page_owner nobody;
+
+static void
+one_for_nobody(void *pa)
+{
+	vm_phys_alloc(nobody, pa);
+}
+
+static void
+many_for_nobody(void *pa)
+{
+	vm_phys_alloc_many(1, nobody, pa);
+}
+
+static void
+run_for_nobody(void *pa)
+{
+	vm_phys_alloc_run(1, 1, 0, 0, PFN_MAX, nobody, pa);
+}
+
+static void
+this_for_nobody(void *pa)
+{
+	vm_phys_alloc_at(0, nobody);
+}
+
+START_TEST(owners)
+{
+	static void (*const fn[])(void *) = {
+		one_for_nobody, many_for_nobody, run_for_nobody,
+		this_for_nobody,
+	};
+	static const int none[] = { VM_PAGE_RESERVED, VM_PAGE_FREE,
+	    VM_PAGE_NOWNERS, 1000 };
+	paddr_t pa = 1;
+	unsigned i, k;
+
+	make(100);
+	for (i = 0; i < nitems(none); i++)
+		for (k = 0; k < nitems(fn); k++) {
+			nobody = (enum vm_page_owner)none[i];
+			must_panic(fn[k], &pa, "vm_phys.c", "owner", "");
+		}
+	ck_assert_uint_eq(pa, 1);
+}
+END_TEST
+
+static void
+free_one(void *pa)
+{
+	vm_phys_free(*(paddr_t *)pa);
+}
+
+/* What a panic says of a frame: a name only where there is one. */
+START_TEST(names)
+{
+	static const struct {
+		enum vm_page_owner	owner;
+		uint8_t			flags;
+		const char		*name, *want;
+	} frames[] = {
+		{ VM_PAGE_KMEM, 0, "somebody", "name somebody)" },
+		{ VM_PAGE_KMEM, 0, NULL, "name -)" },
+		{ VM_PAGE_KMEM, VM_PAGE_SLAB, "a slab", "name -)" },
+		{ VM_PAGE_KMEM, VM_PAGE_HEAP, "a type", "name -)" },
+		{ VM_PAGE_USER, 0, "an object", "name -)" },
+	};
+	struct vm_page *pg;
+	paddr_t pa;
+	unsigned i;
+
+	make(100);
+	for (i = 0; i < nitems(frames); i++) {
+		ck_assert_int_eq(vm_phys_alloc(frames[i].owner, &pa), 0);
+		pg = vm_phys_page(pa);
+		pg->pg_refs = 2;
+		pg->pg_flags = frames[i].flags;
+		pg->pg_name = frames[i].name;
+		must_panic(free_one, &pa, "still referenced", "2 references",
+		    frames[i].want);
+	}
+	pa = ptoa(100);
+	must_panic(free_one, &pa, "is absent", "owner -, 0 ref", "name -)");
+}
+END_TEST
+
+/* Beyond 4 GiB, where only 64 bits reach. */
+START_TEST(far_away)
+{
+	uint64_t far = ((uint64_t)1 << 32) + (unsigned)_i * PAGE_SIZE;
+	paddr_t pa = (paddr_t)far;
+
+	if (pa != far)
+		return;
+	make(100);
+	must_panic(free_one, &pa, "vm_phys_free: ", "0x10000", "no such");
+}
+END_TEST
+
+static void
+pa_of_page(void *pg)
+{
+	vm_phys_page_pa(pg);
+}
+
+/* Where a vm_page is no frame's. */
+START_TEST(pages_of_nobody)
+{
+	struct vm_page *first;
+
+	make(100);
+	first = vm_phys_page(0);
+	ck_assert_uint_eq(vm_phys_page_pa(first + 99), ptoa(99));
+	must_panic(pa_of_page, first - 1, "pg >= ", "", "");
+	must_panic(pa_of_page, first + 100, "pg >= ", "", "");
+}
+END_TEST
+
+static void
+free_three(void *pa)
+{
+	vm_phys_free_many(pa, 3);
+}
+
+/* Many frames: their addresses end where nothing can be read any more. */
+START_TEST(many_to_the_letter)
+{
+	char *two = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	paddr_t *pa = (paddr_t *)(void *)(two + PAGE_SIZE) - 3;
+
+	ck_assert(two != MAP_FAILED);
+	ck_assert_int_eq(mprotect(two + PAGE_SIZE, PAGE_SIZE, PROT_NONE), 0);
+	make(100);
+	vm_phys_free_many(pa + 3, 0);
+	ck_assert_int_eq(vm_phys_alloc_many(3, VM_PAGE_KMEM, pa), 0);
+	pa[2]++;
+	must_panic(free_three, pa, "vm_phys_free_many: ", "pa 0x2001",
+	    "no such range");
+	pa[2]--;
+	vm_phys_free_many(pa, 3);
+	must_panic(free_three, pa, "vm_phys_free_many: ",
+	    "pa 0x0, 3 frames", "is free already");
+}
+END_TEST
+
+#define SEEN(undo, what) do { \
+		const char *why = vm_phys_check(); \
+		ck_assert(why != NULL && strstr(why, what) != NULL); \
+		undo; \
+		ck_assert(vm_phys_check() == NULL); \
+	} while (0)
+
+/* Counters, and watermarks. */
+START_TEST(check_sees_counters)
+{
+	struct vm_phys_stats *st = &vm_phys_self.vp_stats;
+	unsigned i;
+	paddr_t pa;
+
+	make(NFRAMES);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	vm_phys_watch(10, 20, NULL);
+	for (i = 0; i < VM_NZONES; i++) {
+		st->ps_total[i]++;
+		SEEN(st->ps_total[i]--, "P4");
+		st->ps_free[i]++;
+		SEEN(st->ps_free[i]--, "P4");
+	}
+	for (i = 0; i < VM_PAGE_NOWNERS; i++) {
+		st->ps_owner[i]++;
+		SEEN(st->ps_owner[i]--, "P3");
+	}
+	st->ps_low = true;
+	SEEN(st->ps_low = false, "P5");
+	st->ps_mark_low = vm_phys_nfree() + 1;
+	SEEN(st->ps_mark_low--, "P5");
+	st->ps_mark_high = vm_phys_nfree() + 1;
+	ck_assert(vm_phys_check() == NULL);
+	st->ps_low = true;
+	ck_assert(vm_phys_check() == NULL);	/* between the two, either */
+	st->ps_mark_high--;
+	SEEN(st->ps_low = false, "P5");
+}
+END_TEST
+
+/* The two frames change hands, and nobody is told. */
+static void
+swap(pfn_t used, pfn_t unused)
+{
+	struct vm_page *a = vm_phys_page(ptoa(used));
+	struct vm_page *b = vm_phys_page(ptoa(unused)), was = *a;
+	uint32_t *bits = mem;
+
+	*a = *b;
+	*b = was;
+	bits[used / 32] |= 1u << (used % 32);
+	bits[unused / 32] &= ~(1u << (unused % 32));
+}
+
+/* A free frame below its zone's hint, and a frame's state that lies. */
+START_TEST(check_sees_hint)
+{
+	uint8_t *state;
+	paddr_t pa;
+
+	make(NFRAMES);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	ck_assert_uint_eq(pa, ptoa(DMA_END));
+	/* Who asks for a frame by name has all others in the bitmap. */
+	ck_assert_int_eq(vm_phys_alloc_at(0, VM_PAGE_KMEM), 0);
+	swap(DMA_END, 5000);
+	SEEN(swap(5000, DMA_END), "P6");
+	state = &vm_frames.vf_state[5000];
+	*state = 0x80 | VM_PAGE_FREE;
+	SEEN(*state = 0, "P2: a plain");
+}
+END_TEST
+
+/* What is at hand, where it must not be: below the zone, above its hint. */
+START_TEST(check_sees_hand)
+{
+	struct vm_phys *vp = &vm_phys_self;
+	static const pfn_t wrong[] = { 64, LOW_END, 5024 };
+	uint32_t *bits;
+	paddr_t pa;
+	unsigned i;
+
+	make(NFRAMES);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	ck_assert_uint_eq(vp->vp_hand, 0xFFFFFFFE);
+	ck_assert_int_eq(vm_phys_alloc_at(0, VM_PAGE_KMEM), 0);
+	ck_assert_uint_eq(vp->vp_hand, 0);
+	bits = mem;
+	for (i = 0; i < nitems(wrong); i++) {
+		vp->vp_hand_first = wrong[i];
+		vp->vp_hand = 1;
+		SEEN(vp->vp_hand = 0, "P1");	/* there, and in the bitmap */
+		vp->vp_hand = 1;
+		bits[wrong[i] / 32] ^= 1;
+		SEEN((vp->vp_hand = 0, bits[wrong[i] / 32] ^= 1), "P7");
+	}
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("vm_phys_bad");
+	TCase *tc = tcase_create("vm_phys_bad");
+	SRunner *sr;
+	int failed;
+
+	suite_add_tcase(s, tc);
+	tcase_add_test(tc, owners);
+	tcase_add_test(tc, names);
+	tcase_add_loop_test(tc, far_away, 0, 2);
+	tcase_add_test(tc, pages_of_nobody);
+	tcase_add_test(tc, many_to_the_letter);
+	tcase_add_test(tc, check_sees_counters);
+	tcase_add_test(tc, check_sees_hint);
+	tcase_add_test(tc, check_sees_hand);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
