@@ -1,7 +1,9 @@
-# Address and bytes of each conditional jump, function and file:line, as
-#	11a6 74 05	tell_max	sys/vm/vm_map_space.c:140
-# to a line for each mutant: number, offset, new bytes, kind, function,
-# file:line.
+# The table of test/mutate (group|sources|tests), and then, of one group, the
+# address and bytes of each conditional jump, and its function and file:line,
+# from the innermost inlined function to the one that the code stands in:
+#	11a6 74 05	tell_max	sys/vm/vm_map_space.c:140	...
+# to a line for each mutant: group:address:kind, line of the table, offset, new
+# bytes, kind, function, file:line.
 
 function hex(s,    i, v) {
 	v = 0
@@ -31,18 +33,30 @@ function mutate(kind,    near, s, i) {
 	} else if (kind == "always") {
 		s = near ? octal(144) octal(233) : octal(235)	# jmp
 	}
-	print ++id, hex(address), substr(s, 2), kind, where
+	print group ":" address ":" kind, line[file], hex(address),
+	    substr(s, 2), kind, where
 }
 
+FILENAME ~ /table$/ {
+	split($0, part, "|")
+	if (part[1] == group) {
+		m = split(part[2], source, " ")
+		for (i = 1; i <= m; i++)
+			line["sys/" source[i] ".c"] = FNR
+	}
+	next
+}
 {
 	n = split($0, field, "\t")
-	where = field[n - 1] " " field[n]
+	where = field[2] " " field[3]
+	file = field[n]
+	sub(/:.*/, "", file)
 	n = split(field[1], byte, " ") - 1
 	address = byte[1]
 	for (i = 1; i <= n; i++)
 		byte[i] = byte[i + 1]
 }
-where !~ /sys\// { next }
+!(file in line) { next }
 (++jumps - 1) % sample == 0 {
 	k = split(kinds, kind, " ")
 	for (i = 1; i <= k; i++)

@@ -35,8 +35,8 @@ function percent(part, all) { return all ? 100 * part / all : 100 }
 
 {
 	id = $1
-	kind = $4
-	split($6, at, ":")
+	kind = $5
+	split($7, at, ":")
 	file = at[1]
 	sub(/.*\//, "", file)
 	if (!(file in mutants))
@@ -57,7 +57,7 @@ function percent(part, all) { return all ? 100 * part / all : 100 }
 	used[why] = 1
 	unexplained += told == ""
 	survivor[++n] = sprintf("%s %s:%s (%s): %s\n   %s", kind, file,
-	    at[2], $5, text, told == "" ? " NOT EXPLAINED" : told)
+	    at[2], $6, text, told == "" ? " NOT EXPLAINED" : told)
 }
 
 END {
@@ -75,7 +75,7 @@ END {
 	for (i = 1; i <= n; i++)
 		print survivor[i]
 	for (key in reason)
-		if (!(key in used) && sample == 1)
+		if (!(key in used) && sample == 1 && groups == "")
 			print "a reason for what does not survive: " key
 	exit unexplained > 0 || percent(nkilled, nmutants) < 95
 }
