@@ -2,7 +2,7 @@
 # layers.sh BUILD: who may include whom, and call whom.
 #
 #	sys/libkern	itself
-#	sys/vm		+ libkern, <machine/vmparam.h>, <machine/vmcpu.h>
+#	sys/vm		+ libkern, <machine/vmparam.h>, vmcpu.h, kextract.h
 #	sys/kern	+ vm's public headers
 #	sys/i386	any public header
 #
@@ -25,7 +25,7 @@ strays()
 arrows()
 {
 	strays "$1" libkern '<libkern/'
-	strays "$1" vm '<(libkern|vm)/|<machine/(vmparam|vmcpu)\.h>|"[a-z_0-9]+\.h"'
+	strays "$1" vm '<(libkern|vm)/|<machine/(vmparam|vmcpu|kextract)\.h>|"[a-z_0-9]+\.h"'
 	strays "$1" kern '<(libkern|kern)/|<vm/[a-z_0-9]+\.h>|"[a-z_0-9]+\.h"'
 	strays "$1" i386 '<(libkern|vm|kern|machine|i386)/|"[a-z_0-9]+\.h"'
 	grep -rHnE 'include.*<(vm|kern|libkern)/[a-z_0-9]+_impl\.h>' "$1/sys" |

@@ -30,6 +30,8 @@
 #define pmap_zero_page	i386_zero_page
 #define pmap_copy_page	i386_copy_page
 
+#define HOST_KEXTRACT_H		/* but i386's own */
+#include "../sys/i386/include/machine/kextract.h"
 
 #include <vm/kmalloc.h>
 #include <vm/pmap.h>

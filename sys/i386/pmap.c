@@ -492,22 +492,6 @@ pmap_extract(struct pmap *pm, vaddr_t va, paddr_t *pa)
 	return true;
 }
 
-bool
-pmap_kextract(vaddr_t va, paddr_t *pa)
-{
-	pte_t e;
-
-	if (va < VM_MIN_KERNEL_ADDRESS || va >= VM_MAX_KERNEL_ADDRESS)
-		return false;
-	if (!(*vtopde(va) & PG_V))
-		return false;
-	e = *vtopte(va);
-	if (e == 0)
-		return false;
-	*pa = (e & PG_FRAME) | (va & PAGE_MASK);
-	return true;
-}
-
 static unsigned
 pte_bits(pte_t pte)
 {

@@ -211,10 +211,22 @@ kmem_cache_create(const struct kmem_cache_args *ca)
  * Allocating and freeing.
  */
 
+static void __dead2
+zero_panic(const struct kmem_cache *kc, int flags)
+{
+	vm_host_panic("kmem_cache_alloc(%s, %#x): KM_ZERO would undo the "
+	    "constructor", kc->kc_name, flags);
+}
+
 /* The rest of the way, for an object or where the magazine had none. */
 static void * __attribute__((__noinline__))
 get_rest(struct kmem_cache *kc, void *obj, int flags, uint8_t tag)
 {
+	if ((flags & KM_ZERO) && kc->kc_ctor != NULL) {
+		if (obj != NULL)
+			kmem_depot_free(kc, obj);
+		zero_panic(kc, flags);
+	}
 	if (obj == NULL)
 		obj = kmem_depot_alloc(kc, flags);
 	if (obj != NULL && kc->kc_debug != 0)
@@ -224,18 +236,24 @@ get_rest(struct kmem_cache *kc, void *obj, int flags, uint8_t tag)
 	return obj;
 }
 
+/* Nearly always the first half is all. */
 static inline void *
 get(struct kmem_cache *kc, int flags, uint8_t tag)
 {
 	uintptr_t state;
-	unsigned cpu = vm_cpu_enter(&state);
-	void *obj = kmem_cpu_pop(&kc->kc_cpu[cpu]);
+	unsigned cpu = vm_cpu_quick(&state);
+	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
+	void *obj = NULL;
+	bool done;
 
-	vm_cpu_exit(cpu, state);
-	if (__builtin_expect(obj == NULL || kc->kc_debug != 0 ||
-	    (flags & KM_ZERO), 0))
-		return get_rest(kc, obj, flags, tag);
-	return obj;
+	if (__builtin_expect(cpu != VM_NCPU, 1)) {
+		done = kmem_cpu_pop(cc, &obj);
+		vm_cpu_quick_exit(cpu, state);
+		if (__builtin_expect(done && (cc->cc_debug |
+		    ((unsigned)flags & KM_ZERO)) == 0, 1))
+			return obj;
+	}
+	return get_rest(kc, obj, flags, tag);
 }
 
 void *
@@ -244,18 +262,9 @@ kmem_cache_get(struct kmem_cache *kc, int flags, uint8_t tag)
 	return get(kc, flags, tag);
 }
 
-static void __attribute__((__noinline__)) __dead2
-zero_panic(const struct kmem_cache *kc, int flags)
-{
-	vm_host_panic("kmem_cache_alloc(%s, %#x): KM_ZERO would undo the "
-	    "constructor", kc->kc_name, flags);
-}
-
 void *
 kmem_cache_alloc(struct kmem_cache *kc, int flags)
 {
-	if ((flags & KM_ZERO) && kc->kc_ctor != NULL)
-		zero_panic(kc, flags);
 	return get(kc, flags, KMEM_TAG_OUT);
 }
 
@@ -273,17 +282,15 @@ static inline void
 put(struct kmem_cache *kc, void *obj)
 {
 	uintptr_t state;
-	unsigned cpu = vm_cpu_enter(&state);
-	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	bool twice = kmem_cpu_twice(cc, obj);
-	bool done = !twice && kmem_cpu_push(cc, obj);
+	unsigned cpu = vm_cpu_quick(&state);
+	bool done = false;
 
-	vm_cpu_exit(cpu, state);
-	if (__builtin_expect(done, 1))
-		return;
-	if (twice)
-		kmem_cache_misuse(kc, "kmem_cache_free, just freed", obj);
-	kmem_depot_free(kc, obj);
+	if (__builtin_expect(cpu != VM_NCPU, 1)) {
+		done = kmem_cpu_push(&kc->kc_cpu[cpu], obj);
+		vm_cpu_quick_exit(cpu, state);
+	}
+	if (__builtin_expect(!done, 0))
+		kmem_depot_free(kc, obj);
 }
 
 void
@@ -292,15 +299,23 @@ kmem_cache_put(struct kmem_cache *kc, void *obj)
 	put(kc, obj);
 }
 
+static void __attribute__((__noinline__))
+free_watched(struct kmem_cache *kc, void *obj)
+{
+	if (kmem_debug_in(kc, obj, KMEM_TAG_OUT) != KMEM_OBJECT)
+		kmem_cache_misuse(kc, "kmem_cache_free", obj);
+	put(kc, obj);
+}
+
 void
 kmem_cache_free(struct kmem_cache *kc, void *obj)
 {
-	if (obj == NULL)
+	if (__builtin_expect(obj == NULL, 0))
 		return;
-	if (kc->kc_debug != 0 &&
-	    kmem_debug_in(kc, obj, KMEM_TAG_OUT) != KMEM_OBJECT)
-		kmem_cache_misuse(kc, "kmem_cache_free", obj);
-	put(kc, obj);
+	if (__builtin_expect(kc->kc_debug != 0, 0))
+		free_watched(kc, obj);
+	else
+		put(kc, obj);
 }
 
 /* As many as the loaded magazine has, at most n. */
@@ -314,7 +329,7 @@ pop_many(struct kmem_cache *kc, unsigned n, void **objs)
 	if (n > cc->cc_n)
 		n = cc->cc_n;
 	for (i = 0; i < n; i++)
-		objs[i] = kmem_cpu_pop(cc);
+		kmem_cpu_pop(cc, &objs[i]);
 	vm_cpu_exit(cpu, state);
 	return n;
 }
@@ -349,10 +364,8 @@ push_many(struct kmem_cache *kc, unsigned n, void **objs)
 	unsigned cpu = vm_cpu_enter(&state), i;
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
 
-	if (n > cc->cc_size - cc->cc_n)
-		n = cc->cc_size - cc->cc_n;
-	for (i = 0; i < n && !kmem_cpu_twice(cc, objs[i]); i++)
-		kmem_cpu_push(cc, objs[i]);
+	for (i = 0; i < n && kmem_cpu_push(cc, objs[i]); i++)
+		continue;
 	vm_cpu_exit(cpu, state);
 	return i;
 }

@@ -93,6 +93,7 @@ struct kmem_cpu {
 	struct kmem_mag	 *cc_mag;	/* (p) */
 	struct kmem_mag	 *cc_prev;	/* (p) */
 	unsigned	  cc_prev_n;	/* (p) its rounds */
+	unsigned	  cc_debug;	/* kc_debug, at hand */
 	unsigned long	  cc_allocs;	/* (p) objects given out here, modulo
 					   the word */
 } __attribute__((__aligned__(VM_CPU_ALIGN)));
@@ -336,31 +337,33 @@ unsigned long kmem_depot_rounds(const struct kmem_cache *);
 void	kmem_depot_init(struct kmem_cache *);
 void	kmem_depot_bootstrap(void);
 
-/* An object of the loaded magazine, or NULL.  => the CPU is held */
-static inline void *
-kmem_cpu_pop(struct kmem_cpu *cc)
-{
-	if (__builtin_expect(cc->cc_n == 0, 0))
-		return NULL;
-	cc->cc_allocs++;
-	return cc->cc_round[--cc->cc_n];
-}
-
-/* => false: it is full */
+/* An object of the loaded magazine.  => the CPU is held; false: none */
 static inline bool
-kmem_cpu_push(struct kmem_cpu *cc, void *obj)
+kmem_cpu_pop(struct kmem_cpu *cc, void **obj)
 {
-	if (__builtin_expect(cc->cc_n == cc->cc_size, 0))
+	const unsigned n = cc->cc_n;
+
+	if (__builtin_expect(n == 0, 0))
 		return false;
-	cc->cc_round[cc->cc_n++] = obj;
+	*obj = cc->cc_round[n - 1];
+	cc->cc_n = n - 1;
+	cc->cc_allocs++;
 	return true;
 }
 
-/* Was obj the last to be put there, and not taken since? */
+/* => false: it is full, or obj is what was put there last */
 static inline bool
-kmem_cpu_twice(const struct kmem_cpu *cc, const void *obj)
+kmem_cpu_push(struct kmem_cpu *cc, void *obj)
 {
-	return cc->cc_size != 0 && cc->cc_round[(int)cc->cc_n - 1] == obj;
+	const unsigned n = cc->cc_n;
+
+	if (__builtin_expect(n == cc->cc_size, 0))
+		return false;
+	if (__builtin_expect(cc->cc_round[(int)n - 1] == obj, 0))
+		return false;
+	cc->cc_round[n] = obj;
+	cc->cc_n = n + 1;
+	return true;
 }
 
 /*

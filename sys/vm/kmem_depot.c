@@ -80,7 +80,7 @@ kmem_depot_bootstrap(void)
 	}
 }
 
-/* A page or two of objects. */
+/* Some pages of objects. */
 static unsigned
 first_words(size_t size)
 {
@@ -89,8 +89,8 @@ first_words(size_t size)
 	if (size > 1024)
 		return KMEM_MAG_WORDS_MIN;
 	if (size > 256)
-		return KMEM_MAG_WORDS_MIN * 2;
-	return KMEM_MAG_WORDS_MIN * (size > 64 ? 4 : 8);
+		return KMEM_MAG_WORDS_MIN * 4;
+	return KMEM_MAG_WORDS_MIN * 8;
 }
 
 static unsigned
@@ -104,6 +104,10 @@ most_words(size_t size)
 void
 kmem_depot_init(struct kmem_cache *kc)
 {
+	unsigned i;
+
+	for (i = 0; i < VM_NCPU; i++)
+		kc->kc_cpu[i].cc_debug = kc->kc_debug;
 	if (!(kc->kc_flags & KC_NOMAG))
 		kc->kc_mag_words = first_words(kc->kc_stride);
 }
@@ -304,7 +308,7 @@ static void *
 depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 {
 	struct kmem_mag *mag;
-	void *obj;
+	void *obj = NULL;
 
 	depot_enter(kc);
 	mag = pop_full(kc);
@@ -312,7 +316,7 @@ depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 		if (cc->cc_prev != NULL)
 			*old = push_empty(kc, cc->cc_prev);
 		load_next(cc, mag);
-		obj = kmem_cpu_pop(cc);
+		kmem_cpu_pop(cc, &obj);
 	} else
 		obj = refill(kc, cc);
 	vm_mtx_exit(&kc->kc_lock);
@@ -325,13 +329,11 @@ get(struct kmem_cache *kc, struct kmem_mag **old)
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	void *obj = kmem_cpu_pop(cc);
+	void *obj = NULL;
 
-	if (obj == NULL && cc->cc_prev_n != 0) {
+	if (cc->cc_n == 0 && cc->cc_prev_n != 0)
 		swap(cc);
-		obj = kmem_cpu_pop(cc);
-	}
-	if (obj == NULL)
+	if (!kmem_cpu_pop(cc, &obj))
 		obj = depot_get(kc, cc, old);
 	vm_cpu_exit(cpu, state);
 	return obj;
@@ -491,6 +493,13 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 	return bad;
 }
 
+/* Was obj the last to be put there, and not taken since? */
+static bool
+twice(const struct kmem_cpu *cc, const void *obj)
+{
+	return cc->cc_n != 0 && cc->cc_round[cc->cc_n - 1] == obj;
+}
+
 static const void *
 put(struct kmem_cache *kc, void *obj, struct kmem_link *spare)
 {
@@ -499,7 +508,9 @@ put(struct kmem_cache *kc, void *obj, struct kmem_link *spare)
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
 	const void *bad = NULL;
 
-	if (!kmem_cpu_push(cc, obj)) {
+	if (twice(cc, obj))
+		bad = obj;
+	else if (!kmem_cpu_push(cc, obj)) {
 		if (cc->cc_prev != NULL &&
 		    cc->cc_prev->m_n < cc->cc_prev->m_size) {
 			swap(cc);

@@ -63,13 +63,15 @@ void	pmap_protect(struct pmap *, vaddr_t sva, vaddr_t eva, vm_prot_t prot);
 bool	pmap_extract(struct pmap *, vaddr_t va, paddr_t *pa);
 
 /*
- * The same for an address of the kernel's, without a lock, for whoever has
- * to know for each pointer what lies behind it.
+ * The same for an address of the kernel's, without a lock and inline, for
+ * whoever has to know for each pointer what lies behind it.
  * => right for as long as the page is the caller's; of other pages it tells
  *    what was there a moment ago
  * => va need not be aligned; one that is not the kernel's is not mapped
+ * => *pa is set only when it is true, or to what means nothing
  */
-bool	pmap_kextract(vaddr_t va, paddr_t *pa);
+#include <machine/kextract.h>
+/* bool	pmap_kextract(vaddr_t va, paddr_t *pa); */
 
 /*
  * Was the page at va read or written, and was it written, since it was

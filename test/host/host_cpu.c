@@ -2,8 +2,8 @@
  * The CPUs of the host machine (machine/vmcpu.h): numbers for threads, and
  * the slow ways in.
  *
- * Number 0 is everybody's who has none: hc_stop is always set there, so that
- * whoever comes first lands in host_cpu_wait and gets one.
+ * Number 0 is everybody's who has none: a thread begins there, told to stop,
+ * so that whoever asks first lands in host_cpu_wait and gets a number.
  */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
@@ -17,49 +17,77 @@
 
 #include "host.h"
 
-struct host_cpu host_cpus[VM_NCPU] = { [0] = { .hc_stop = 1 } };
-__thread unsigned host_cpu_self;
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED	true
+#else
+#define SANITIZED	false
+#endif
+
+__thread struct host_cpu host_cpu = { .hc_stop = 1 };
+
+/* A number: who has it, and who is inside where that has to be settled. */
+static struct number {
+	unsigned	 n_lock;
+	struct host_cpu	*n_thread;	/* NULL: nobody, or several (0) */
+} numbers[VM_NCPU];
+
 static __thread bool attached, holds;
-static __thread unsigned held;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool locked;		/* each number has a lock */
 
 static void
-lock(struct host_cpu *hc)
+lock(unsigned cpu)
 {
-	while (__atomic_exchange_n(&hc->hc_lock, 1, __ATOMIC_ACQUIRE) != 0)
+	while (__atomic_exchange_n(&numbers[cpu].n_lock, 1,
+	    __ATOMIC_ACQUIRE) != 0)
 		sched_yield();
 }
 
 static void
-unlock(struct host_cpu *hc)
+unlock(unsigned cpu)
 {
-	__atomic_store_n(&hc->hc_lock, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&numbers[cpu].n_lock, 0, __ATOMIC_RELEASE);
 }
 
 /* The thread ends; its number is for another one. */
 static void
-detach(void *cpu)
+detach(void *arg)
 {
-	host_cpu_self = 0;
-	__atomic_store_n(&((struct host_cpu *)cpu)->hc_used, 0,
-	    __ATOMIC_RELEASE);
+	const unsigned cpu = host_cpu.hc_number;
+
+	lock(cpu);
+	numbers[cpu].n_thread = NULL;
+	unlock(cpu);
+	host_cpu.hc_number = 0;
+	host_cpu.hc_stop = 1;
 }
 
 static void
 begin(void)
 {
 	pthread_key_create(&key, detach);
-#if defined(__SANITIZE_THREAD__)
-	locked = true;
-#else
-	locked = syscall(SYS_membarrier,
+	locked = SANITIZED || syscall(SYS_membarrier,
 	    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0;
-#endif
-	for (unsigned i = 1; i < VM_NCPU; i++)
-		host_cpus[i].hc_stop = locked;
+}
+
+/* Is this number free?  Then it is ours. */
+static bool
+take(unsigned cpu)
+{
+	bool mine;
+
+	lock(cpu);
+	mine = numbers[cpu].n_thread == NULL;
+	if (mine) {
+		numbers[cpu].n_thread = &host_cpu;
+		host_cpu.hc_number = cpu;
+		host_cpu.hc_stop = locked;
+		pthread_setspecific(key, &host_cpu);
+	}
+	unlock(cpu);
+	return mine;
 }
 
 /* A number for this thread, or the shared one. */
@@ -70,39 +98,27 @@ attach(void)
 
 	pthread_once(&once, begin);
 	attached = true;
-	for (i = 1; i < VM_NCPU; i++)
-		if (__atomic_exchange_n(&host_cpus[i].hc_used, 1,
-		    __ATOMIC_ACQ_REL) == 0)
-			break;
-	if (i == VM_NCPU)
-		return;
-	host_cpu_self = i;
-	pthread_setspecific(key, &host_cpus[i]);
+	for (i = 1; i < VM_NCPU && !take(i); i++)
+		continue;
 }
 
 /* Somebody says stop: the way in that may have to wait. */
 unsigned
 host_cpu_wait(uintptr_t *state)
 {
-	struct host_cpu *hc = &host_cpus[host_cpu_self];
-
-	__atomic_store_n(&hc->hc_busy, 0, __ATOMIC_RELEASE);
 	if (!attached)
 		attach();
-	hc = &host_cpus[host_cpu_self];
-	/* Locked: so it is until we leave.  Else only while we come in. */
-	lock(hc);
-	held = host_cpu_self;
+	lock(host_cpu.hc_number);
 	holds = true;
 	*state = 1;
-	return host_cpu_self;
+	return host_cpu.hc_number;
 }
 
 void
 host_cpu_leave(unsigned cpu)
 {
 	holds = false;
-	unlock(&host_cpus[cpu]);
+	unlock(cpu);
 }
 
 /* A panic was caught: let go of what this thread was in. */
@@ -110,20 +126,20 @@ void
 host_cpu_unwind(void)
 {
 	if (holds)
-		host_cpu_leave(held);
-	__atomic_store_n(&host_cpus[host_cpu_self].hc_busy, 0,
-	    __ATOMIC_RELEASE);
+		host_cpu_leave(host_cpu.hc_number);
+	__atomic_store_n(&host_cpu.hc_busy, 0, __ATOMIC_RELEASE);
 }
 
 void
 vm_cpu_enter_other(unsigned cpu, uintptr_t *state)
 {
-	struct host_cpu *hc = &host_cpus[cpu];
+	struct host_cpu *hc;
 
 	pthread_once(&once, begin);
-	lock(hc);
+	lock(cpu);
 	*state = 0;
-	if (cpu == 0 || locked)
+	hc = numbers[cpu].n_thread;
+	if (hc == NULL || locked)
 		return;
 	__atomic_store_n(&hc->hc_stop, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
@@ -134,9 +150,9 @@ vm_cpu_enter_other(unsigned cpu, uintptr_t *state)
 void
 vm_cpu_exit_other(unsigned cpu, uintptr_t state)
 {
-	struct host_cpu *hc = &host_cpus[cpu];
+	struct host_cpu *hc = numbers[cpu].n_thread;
 
-	if (cpu != 0 && !locked)
+	if (hc != NULL && !locked)
 		__atomic_store_n(&hc->hc_stop, 0, __ATOMIC_RELEASE);
-	unlock(hc);
+	unlock(cpu);
 }

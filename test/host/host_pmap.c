@@ -43,7 +43,8 @@ struct ptp {
 	vaddr_t		 pt_base;
 	paddr_t		 pt_frame;	/* what it costs */
 	unsigned	 pt_count;	/* pages mapped */
-	paddr_t		 pt_pte[PTP_PAGES];	/* pa | prot | PTE_VALID */
+	paddr_t		*pt_pte;	/* pa | prot | PTE_VALID */
+	paddr_t		 pt_own[];	/* a user's are here */
 };
 
 /* An entry: the frame, VM_PROT_*, PMAP_UNCACHED, PMAP_WRITETHRU, and */
@@ -59,6 +60,7 @@ struct pmap {
 	struct ptp	*pm_ptp[PTP_HASH];
 };
 
+paddr_t host_kpte[HOST_NKPTE];		/* the kernel's, by address */
 static struct pmap kernel_pmap_store;
 struct pmap *const kernel_pmap = &kernel_pmap_store;
 
@@ -246,13 +248,16 @@ ptp_make(struct pmap *pm, vaddr_t va)
 
 	if (ptp_frame(&frame) != 0)
 		return NULL;
-	pt = calloc(1, sizeof(*pt));
+	pt = calloc(1, sizeof(*pt) + (pm == kernel_pmap ? 0 :
+	    PTP_PAGES * sizeof(paddr_t)));
 	if (pt == NULL)
 		vm_host_panic("host_pmap: no memory for a page table");
 	pt->pt_base = va & ~(PTP_SIZE - 1);
+	pt->pt_pte = pm != kernel_pmap ? pt->pt_own :
+	    &host_kpte[atop(pt->pt_base - VM_MIN_KERNEL_ADDRESS)];
 	pt->pt_frame = frame;
 	pt->pt_next = *link;
-	__atomic_store_n(link, pt, __ATOMIC_RELEASE);
+	*link = pt;
 	pm->pm_nptps++;
 	event(HOST_PTP_ALLOC, pm, pt->pt_base, pt->pt_base + PTP_SIZE, frame);
 	return pt;
@@ -573,31 +578,6 @@ pmap_extract(struct pmap *pm, vaddr_t va, paddr_t *pa)
 	if (pt != NULL)
 		pte = *pte_of(pt, va);
 	vm_mtx_exit(&pm->pm_lock);
-	if (pte == 0)
-		return false;
-	*pa = (pte & PTE_FRAME) | (va & PAGE_MASK);
-	return true;
-}
-
-/*
- * The kernel's tables are never freed, and a new one is put in front of its
- * bucket when it is whole: who reads needs no lock.
- */
-bool
-pmap_kextract(vaddr_t va, paddr_t *pa)
-{
-	const struct ptp *pt;
-	paddr_t pte;
-
-	if (va < VM_MIN_KERNEL_ADDRESS || va >= VM_MAX_KERNEL_ADDRESS)
-		return false;
-	pt = __atomic_load_n(ptp_bucket(kernel_pmap, va), __ATOMIC_ACQUIRE);
-	while (pt != NULL && pt->pt_base != (va & ~(PTP_SIZE - 1)))
-		pt = pt->pt_next;
-	if (pt == NULL)
-		return false;
-	pte = __atomic_load_n(&pt->pt_pte[(va & (PTP_SIZE - 1)) >> PAGE_SHIFT],
-	    __ATOMIC_RELAXED);
 	if (pte == 0)
 		return false;
 	*pa = (pte & PTE_FRAME) | (va & PAGE_MASK);

@@ -8,6 +8,9 @@
  *				=> does not nest; no lock is taken or dropped
  *				   that was not taken within; never sleeps
  * vm_cpu_exit(cpu, state)	to what was before
+ * vm_cpu_quick(&state)		as enter, where that is a matter of a few
+ *				instructions: else VM_NCPU, and it is not held;
+ *				left by vm_cpu_quick_exit
  * vm_cpu_enter_other(cpu)	the same for any CPU: nothing runs on it
  * vm_cpu_exit_other(cpu, state)	between enter and exit.  Not while one's
  *				own is held.
@@ -33,13 +36,27 @@ vm_cpu_enter(uintptr_t *state)
 static inline void
 vm_cpu_exit(unsigned cpu, uintptr_t state)
 {
+	(void)cpu;
 	if (state & EFLAGS_IF)
 		sti();
+}
+
+static inline unsigned
+vm_cpu_quick(uintptr_t *state)
+{
+	return vm_cpu_enter(state);
+}
+
+static inline void
+vm_cpu_quick_exit(unsigned cpu, uintptr_t state)
+{
+	vm_cpu_exit(cpu, state);
 }
 
 static inline void
 vm_cpu_enter_other(unsigned cpu, uintptr_t *state)
 {
+	(void)cpu;
 	vm_cpu_enter(state);
 }
 

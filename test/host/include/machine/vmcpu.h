@@ -22,14 +22,12 @@
 #define VM_CPU_ALIGN	64
 
 struct host_cpu {
-	unsigned hc_busy;	/* its thread is inside */
+	unsigned hc_busy;	/* this thread is inside */
 	unsigned hc_stop;	/* it has to ask host_cpu_wait first */
-	unsigned hc_lock;	/* who drains it, or all that share it */
-	unsigned hc_used;	/* some thread has this number */
-} __attribute__((__aligned__(VM_CPU_ALIGN)));
+	unsigned hc_number;	/* 0: none, or the shared one */
+};
 
-extern struct host_cpu host_cpus[VM_NCPU];
-extern __thread unsigned host_cpu_self;	/* 0: none, or the shared one */
+extern __thread struct host_cpu host_cpu;
 
 unsigned host_cpu_wait(uintptr_t *state);
 void	host_cpu_leave(unsigned cpu);
@@ -37,18 +35,33 @@ void	vm_cpu_enter_other(unsigned cpu, uintptr_t *state);
 void	vm_cpu_exit_other(unsigned cpu, uintptr_t state);
 
 static inline unsigned
+vm_cpu_quick(uintptr_t *state)
+{
+	(void)state;
+	__atomic_store_n(&host_cpu.hc_busy, 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(__atomic_load_n(&host_cpu.hc_stop,
+	    __ATOMIC_ACQUIRE) == 0, 1))
+		return host_cpu.hc_number;
+	__atomic_store_n(&host_cpu.hc_busy, 0, __ATOMIC_RELEASE);
+	return VM_NCPU;
+}
+
+static inline void
+vm_cpu_quick_exit(unsigned cpu, uintptr_t state)
+{
+	(void)cpu;
+	(void)state;
+	__atomic_store_n(&host_cpu.hc_busy, 0, __ATOMIC_RELEASE);
+}
+
+static inline unsigned
 vm_cpu_enter(uintptr_t *state)
 {
-	unsigned cpu = host_cpu_self;
-	struct host_cpu *hc = &host_cpus[cpu];
+	const unsigned cpu = vm_cpu_quick(state);
 
-	__atomic_store_n(&hc->hc_busy, 1, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	*state = 0;
-	if (__builtin_expect(__atomic_load_n(&hc->hc_stop,
-	    __ATOMIC_ACQUIRE) != 0, 0))
-		return host_cpu_wait(state);
-	return cpu;
+	return cpu == VM_NCPU ? host_cpu_wait(state) : cpu;
 }
 
 static inline void
@@ -57,8 +70,7 @@ vm_cpu_exit(unsigned cpu, uintptr_t state)
 	if (__builtin_expect(state != 0, 0))
 		host_cpu_leave(cpu);
 	else
-		__atomic_store_n(&host_cpus[cpu].hc_busy, 0,
-		    __ATOMIC_RELEASE);
+		vm_cpu_quick_exit(cpu, state);
 }
 
 #endif
