@@ -45,7 +45,8 @@ struct account {
 
 struct shot {
 	struct account	s_kernel, s_user;
-	unsigned long	s_entries;	/* in use, but for the store's own */
+	unsigned long	s_entries;	/* in use, but for the store's own and
+					   the maps' spare ones */
 	pfn_t		s_owner[VM_PAGE_NOWNERS];
 	unsigned long	s_kernel_shows, s_user_shows;	/* pages */
 };
@@ -83,7 +84,8 @@ shoot(struct shot *s)
 	vm_phys_stats(&ps);
 	account_take(&s->s_kernel, kernel_map);
 	account_take(&s->s_user, &user);
-	s->s_entries = es.es_total - es.es_free - es.es_pages;
+	s->s_entries = es.es_total - es.es_free - es.es_pages -
+	    (kernel_map->vm_spare != NULL) - (user.vm_spare != NULL);
 	for (i = 0; i < VM_PAGE_NOWNERS; i++)
 		s->s_owner[i] = ps.ps_owner[i];
 	s->s_owner[VM_PAGE_FREE] += s->s_owner[VM_PAGE_PTP] +

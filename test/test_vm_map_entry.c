@@ -170,6 +170,84 @@ START_TEST(growing_runs_out)
 }
 END_TEST
 
+/*
+ * A map's spare entry: what the last free left is what the next region gets,
+ * and the store is not asked; it comes back with the map.
+ */
+START_TEST(spare_stays_with_the_map)
+{
+	const struct vm_map_request vr = { .vr_size = PAGE_SIZE };
+	unsigned long had, i;
+	static struct vm_map map;
+	uint64_t mutexes;
+	vaddr_t va;
+
+	begin();
+	had = store().es_free;
+	must(vm_map_init(&map, "spare", MAP_MIN, MAP_MAX, VM_MAP_KERNEL,
+	    NULL) == 0);
+	must(vm_map_alloc(&map, &vr, &va) == 0);
+	must(store().es_free == had - 1);
+	mutexes = host_locks()->hl_mtx;
+	for (i = 0; i < 10; i++) {
+		must(vm_map_free(&map, va, PAGE_SIZE) == 0);
+		must(map.vm_spare != NULL);
+		must(vm_map_alloc(&map, &vr, &va) == 0);
+		must(map.vm_spare == NULL);
+	}
+	must(host_locks()->hl_mtx == mutexes);
+	/* One stays, the others go back. */
+	must(vm_map_insert(&map, va + ptoa(2), va + ptoa(3), VM_PROT_RW,
+	    "two") == 0);
+	must(vm_map_free(&map, va, PAGE_SIZE) == 0);
+	must(vm_map_free(&map, va + ptoa(2), PAGE_SIZE) == 0);
+	must(store().es_free == had - 1);
+	/* So does the one of a request that fails. */
+	must(vm_map_insert(&map, va, va + PAGE_SIZE, VM_PROT_RW, "a") == 0);
+	must(vm_map_insert(&map, va, va + PAGE_SIZE, VM_PROT_RW, "b") ==
+	    EEXIST);
+	must(map.vm_spare != NULL && store().es_free == had - 2);
+	must(vm_map_destroy(&map) == 1);
+	must(store().es_free == had);
+	sound();
+}
+END_TEST
+
+/*
+ * The store grows by what it has itself: a spare entry, kernel_map's even, is
+ * nothing that it counts on, and gives a starved map one region more.
+ */
+START_TEST(spare_is_not_the_stores)
+{
+	const struct vm_map_request vr = { .vr_size = PAGE_SIZE };
+	struct vm_map_entry *chain;
+	unsigned long n;
+	vaddr_t va;
+
+	begin();
+	must(vm_map_alloc(kernel_map, &vr, &va) == 0);
+	must(vm_map_free(kernel_map, va, PAGE_SIZE) == 0);
+	must(kernel_map->vm_spare != NULL);
+	n = store().es_free - ENTRY_RESERVE;
+	chain = n > 0 ? entry_get((unsigned)n) : NULL;
+	starve(0);
+	must(store().es_free == ENTRY_RESERVE);
+	must(vm_map_insert(&user, MAP_MAX - 3 * PAGE_SIZE,
+	    MAP_MAX - 2 * PAGE_SIZE, VM_PROT_RW, "one") == ENOMEM);
+	must(vm_map_alloc(kernel_map, &vr, &va) == 0);
+	must(kernel_map->vm_spare == NULL);
+	must(store().es_free == ENTRY_RESERVE);
+	must(vm_map_free(kernel_map, va, PAGE_SIZE) == 0);
+	feed(1);
+	must(vm_map_insert(&user, MAP_MAX - 3 * PAGE_SIZE,
+	    MAP_MAX - 2 * PAGE_SIZE, VM_PROT_RW, "one") == 0);
+	must(kernel_map->vm_spare != NULL);
+	must(store().es_pages == 2);
+	entry_put(chain);
+	sound();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -181,6 +259,8 @@ main(void)
 	tcase_add_test(tc, full_and_starved);
 	tcase_add_test(tc, taking_away_needs_nothing);
 	tcase_add_test(tc, growing_runs_out);
+	tcase_add_test(tc, spare_stays_with_the_map);
+	tcase_add_test(tc, spare_is_not_the_stores);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);

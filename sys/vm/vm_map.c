@@ -52,7 +52,9 @@
  * One reader-writer lock for each map.  Lookups read, everything else writes,
  * for O(log n) steps.  Entries are taken from their store before the lock is
  * taken, and go back after it is dropped: so the store can grow in
- * kernel_map itself, and nothing here waits for memory with a lock held.
+ * kernel_map itself, and nothing here waits for memory with a lock held.  One
+ * that is left over stays with the map (vm_spare), if it has none: where
+ * regions come and go in turn, the store and its lock are not asked.
  *
  * 5. What it does not do
  *
@@ -123,6 +125,9 @@ vm_map_destroy(struct vm_map *map)
 	if (n > DESTROY_REPORTS)
 		vm_host_log("vm_map_destroy: %s: and %lu more\n",
 		    map->vm_name, n - DESTROY_REPORTS);
+	if (map->vm_spare != NULL)
+		entry_push(&chain, map->vm_spare);
+	map->vm_spare = NULL;
 	if (n > 0 && map->vm_pmap != NULL)
 		pmap_remove(map->vm_pmap, map->vm_min, map->vm_max);
 	vm_rw_exit_write(&map->vm_lock);
@@ -183,6 +188,41 @@ map_unlink_locked(struct vm_map *map, struct vm_map_entry *e)
 	map->vm_stats.vms_used -= space_unlink(map, e);
 }
 
+/*
+ * Take the map's lock, with an entry in hand: the map's spare one, or else
+ * one of the store.
+ * => NULL: none is to be had, and the lock is not taken
+ */
+static struct vm_map_entry *
+enter_with_entry(struct vm_map *map)
+{
+	struct vm_map_entry *e;
+
+	vm_rw_enter_write(&map->vm_lock);
+	e = map->vm_spare;
+	if (e != NULL && !vm_fail(VM_FAIL_ENTRY)) {
+		map->vm_spare = NULL;
+		return e;
+	}
+	vm_rw_exit_write(&map->vm_lock);
+	if (e != NULL)
+		return NULL;
+	e = entry_get(1);
+	if (e != NULL)
+		vm_rw_enter_write(&map->vm_lock);
+	return e;
+}
+
+/* Drop the map's lock, and the entries that have become free. */
+static void
+exit_with_rest(struct vm_map *map, struct vm_map_entry *rest)
+{
+	if (rest != NULL && map->vm_spare == NULL)
+		map->vm_spare = entry_pop(&rest);
+	vm_rw_exit_write(&map->vm_lock);
+	entry_put(rest);
+}
+
 static int
 place_locked(struct vm_map *map, const struct space_request *rq,
     struct vm_map_entry *e, vaddr_t *start)
@@ -232,7 +272,7 @@ vm_map_alloc(struct vm_map *map, const struct vm_map_request *vr,
 
 	if (map_request(map, vr, &rq) != 0)
 		return EINVAL;
-	e = entry_get(1);
+	e = enter_with_entry(map);
 	if (e == NULL)
 		return ENOMEM;
 	e->vme_owner = vr->vr_owner;
@@ -241,15 +281,13 @@ vm_map_alloc(struct vm_map *map, const struct vm_map_request *vr,
 	e->vme_guard_hi = (uint8_t)vr->vr_guard_hi;
 	e->vme_flags = 0;
 	e->vme_wired = 0;
-	vm_rw_enter_write(&map->vm_lock);
 	error = place_locked(map, &rq, e, &start);
 	if (error == 0) {
 		*addr = start + rq.sr_lead;
 		map_join_locked(map, e, &rest);
 	} else
 		entry_push(&rest, e);
-	vm_rw_exit_write(&map->vm_lock);
-	entry_put(rest);
+	exit_with_rest(map, rest);
 	return error;
 }
 
@@ -262,7 +300,7 @@ insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
 
 	if (!map_range_ok(map, start, end) || prot > VM_PROT_ALL)
 		return EINVAL;
-	e = entry_get(1);
+	e = enter_with_entry(map);
 	if (e == NULL)
 		return ENOMEM;
 	*e = (struct vm_map_entry){
@@ -272,7 +310,6 @@ insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
 		.vme_owner = owner,
 		.vme_flags = flags,
 	};
-	vm_rw_enter_write(&map->vm_lock);
 	pred = space_before(map, start);
 	if (vme_hole_end(pred) >= end) {
 		map_link_locked(map, e, pred);
@@ -281,8 +318,7 @@ insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
 		error = EEXIST;
 		entry_push(&rest, e);
 	}
-	vm_rw_exit_write(&map->vm_lock);
-	entry_put(rest);
+	exit_with_rest(map, rest);
 	return error;
 }
 
@@ -336,8 +372,7 @@ vm_map_free(struct vm_map *map, vaddr_t addr, vsize_t size)
 		map_unlink_locked(map, e);
 		entry_push(&rest, e);
 	}
-	vm_rw_exit_write(&map->vm_lock);
-	entry_put(rest);
+	exit_with_rest(map, rest);
 	return error;
 }
 
@@ -360,7 +395,8 @@ vm_map_free_end(struct vm_map *map, struct vm_map_entry *e)
 {
 	struct vm_map_entry *rest = NULL;
 
-	map_displace(map, e);
+	vm_rw_enter_write(&map->vm_lock);
+	map_unlink_locked(map, e);
 	entry_push(&rest, e);
-	entry_put(rest);
+	exit_with_rest(map, rest);
 }

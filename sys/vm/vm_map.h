@@ -76,6 +76,7 @@ struct vm_map {
 	struct pmap	*vm_pmap;	/* (r) or NULL: addresses only */
 	unsigned	 vm_flags;	/* (r) kind */
 	struct vm_rwlock vm_lock;
+	struct vm_map_entry *vm_spare;	/* an entry for the next region */
 	struct vm_map_stats vm_stats;
 };
 

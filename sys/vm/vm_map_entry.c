@@ -21,8 +21,10 @@
  *
  * 2. Giving back
  *
- * Freeing a region puts its entry on the list, and nothing else: freeing never
- * allocates.  The pages of the store are kept: they bound the number of
+ * Freeing a region leaves its entry with the map (vm_spare), or puts it on the
+ * list where the map has one, and nothing else: freeing never allocates.  A
+ * map's spare entry is in use as far as the store knows, and growing does not
+ * count on it.  The pages of the store are kept: they bound the number of
  * regions there ever were at one time, by 64 bytes for each on i386.
  *
  * 3. Locking
