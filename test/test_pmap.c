@@ -44,7 +44,17 @@ static bool no_memory;
 #define kmalloc(size, type, flags) \
 	((void)(type), no_memory ? NULL : malloc(size))
 #define kfree(p, type)		free(p)
+
+/* The CPU may use a page while pmap.c has its entry in hand. */
+static void meanwhile(void);
+static uint32_t fetch_and(uint32_t *, uint32_t);
+#define __atomic_compare_exchange_n(p, old, new, weak, succ, fail) \
+	(meanwhile(), \
+	__atomic_compare_exchange_n(p, old, new, weak, succ, fail))
+#define __atomic_fetch_and(p, v, order)	(meanwhile(), fetch_and(p, v))
 #include "../sys/i386/pmap.c"
+#undef __atomic_compare_exchange_n
+#undef __atomic_fetch_and
 #undef vm_phys_free
 
 #include "host.h"
@@ -102,6 +112,28 @@ addr(const struct model *m, unsigned i)
 
 	return (is_kernel(m) ? kernel : user)[i / PT_ENTRIES] +
 	    ptoa(i % PT_ENTRIES);
+}
+
+static vaddr_t used_meanwhile;
+
+static void
+meanwhile(void)
+{
+	vaddr_t va = used_meanwhile;
+	paddr_t pa;
+
+	used_meanwhile = 0;
+	if (va != 0)
+		must(sim_access(va, true, false, &pa));
+}
+
+static uint32_t
+fetch_and(uint32_t *p, uint32_t v)
+{
+	uint32_t old = *p;
+
+	*p = old & v;
+	return old;
 }
 
 /* A frame is given back: a table's, or a directory's. */
@@ -770,6 +802,25 @@ START_TEST(lost_flush_is_seen)
 }
 END_TEST
 
+/* A page is used between the look at its entry and the change of it. */
+START_TEST(used_in_between)
+{
+	must(pmap_enter(kernel_pmap, KVA, data[0], VM_PROT_RW) == 0);
+	used_meanwhile = KVA;
+	pmap_protect(kernel_pmap, KVA, KVA + PAGE_SIZE, VM_PROT_READ);
+	must(used_meanwhile == 0 && sim_stale() == NULL);
+	must(pmap_test_bits(kernel_pmap, KVA) ==
+	    (PMAP_ACCESSED | PMAP_MODIFIED));
+	pmap_remove(kernel_pmap, KVA, KVA + PAGE_SIZE);
+	must(pmap_enter(kernel_pmap, KVA, data[0], VM_PROT_RW) == 0);
+	used_meanwhile = KVA;
+	must(pmap_clear_bits(kernel_pmap, KVA, PMAP_MODIFIED) ==
+	    PMAP_MODIFIED);
+	must(used_meanwhile == 0 && sim_stale() == NULL);
+	must(pmap_test_bits(kernel_pmap, KVA) == PMAP_ACCESSED);
+}
+END_TEST
+
 /* A kernel table that is made later is there for all, from then on. */
 START_TEST(kernel_table_is_everywhere)
 {
@@ -1139,6 +1190,7 @@ main(void)
 	tcase_add_test(tc, window_forgets_table);
 	tcase_add_test(tc, kernel_table_is_everywhere);
 	tcase_add_test(tc, out_of_frames);
+	tcase_add_test(tc, used_in_between);
 	tcase_add_test(tc, no_window_needed);
 	tcase_add_test(tc, long_ranges_relax);
 	tcase_add_test(tc, no_memory_to_create);
