@@ -10,12 +10,13 @@
 #? make bochs-debug	Bochs's own debugger, with Holm's symbols
 #? make soak		10^8 random operations on vm_maps (N, SEED), 64 and 32 bits
 #? make fuzz		libFuzzer, FUZZ_SECONDS for each fuzzer
-#? make coverage	branches of the memory code that the tests reach
+#? make coverage	branches of the memory code that the tests reach (GROUP, JOBS)
 #? make matrix		boot all sizes of memory on all processors (PATTERN)
 #? make bench-phys	vm_phys beside a flat bitmap
 #? make bench-map	the tracker's speed beside Linux's drm_mm (QUICK=1)
 #? make bench-slab	slab and heap beside five other allocators (QUICK=1)
-#? make mutate		tests against vm_map with each jump broken (SAMPLE)
+#? make mutate		tests against the memory code with each of its jumps
+#?			broken in turn (GROUP, SAMPLE, JOBS, AGAIN)
 #? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
 #?			program of your own (test/host/host.h)
 #? make setup		install the Debian packages of conf/packages
@@ -24,13 +25,15 @@
 #? Variables: MEM=64 (megabytes), CPU=core2_penryn_t9600 (Bochs) or max (QEMU),
 #? CMDLINE="..." (the kernel's: selftest halt ...), V=1 (show commands),
 #? OPTIONS=-D... (to the compiler, after make clean).
-#? N=100000000, SEED=1, FUZZ_SECONDS=600, SAMPLE=1 (every n-th jump).
+#? N=100000000, SEED=1, FUZZ_SECONDS=600, SAMPLE=1 (every n-th jump), JOBS=n
+#? (at a time; all CPUs), GROUP="phys pmap" (of test/mutate's table; all), AGAIN=1
+#? (not what was killed the last time, where the code is the same).
 #? run, test, fuzz, gdb, bochs-debug install missing packages by themselves.
 
 export MEM = 64
 export CPU =
 export DISPLAY_LIB = rfb
-export GDBFLAGS N SEED FUZZ_SECONDS SAMPLE
+export GDBFLAGS N SEED FUZZ_SECONDS SAMPLE GROUP JOBS AGAIN
 EMU	= bochs
 CMDLINE	=
 OPTIONS	=
@@ -171,7 +174,7 @@ $(foreach m,host64 san64 tsan64 host32,$(eval $(call host_tests,$(m))))
 include test/bench/bench.mk
 
 $(B)/bench/bench_phys: $(B)/host64/test/bench/bench_phys.c.o \
-    $(B)/host64/libvm.a
+    $(B)/host64/test/bench/bench.c.o $(B)/host64/libvm.a
 	@mkdir -p $(@D)
 	$(call say,link) $(CC_host64) -o $@ $^
 
