@@ -106,7 +106,7 @@ END {
 	for (i = 1; i <= nexplained; i++)
 		print explained[i]
 	for (key in reason)
-		if (!(key in used)) {
+		if (!(key in used) && groups == "") {
 			print "a reason for what is not missed: " key
 			bad = 1
 		}

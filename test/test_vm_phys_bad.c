@@ -301,6 +301,24 @@ START_TEST(check_sees_hand)
 }
 END_TEST
 
+/* A watermark is crossed and nobody wants to hear of it. */
+START_TEST(nobody_watches)
+{
+	struct vm_phys_stats st;
+	paddr_t pa;
+
+	make(10);
+	vm_phys_watch(10, 10, NULL);
+	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
+	vm_phys_stats(&st);
+	ck_assert(st.ps_low && st.ps_crossed == 1);
+	vm_phys_free(pa);
+	vm_phys_stats(&st);
+	ck_assert(!st.ps_low && st.ps_crossed == 2);
+	ck_assert(vm_phys_check() == NULL);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -315,6 +333,7 @@ main(void)
 	tcase_add_loop_test(tc, far_away, 0, 2);
 	tcase_add_test(tc, pages_of_nobody);
 	tcase_add_test(tc, many_to_the_letter);
+	tcase_add_test(tc, nobody_watches);
 	tcase_add_test(tc, check_sees_counters);
 	tcase_add_test(tc, check_sees_hint);
 	tcase_add_test(tc, check_sees_hand);
