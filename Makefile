@@ -26,8 +26,8 @@
 #? CMDLINE="..." (the kernel's: selftest halt ...), V=1 (show commands),
 #? OPTIONS=-D... (to the compiler, after make clean).
 #? N=100000000, SEED=1, FUZZ_SECONDS=600, SAMPLE=1 (every n-th jump), JOBS=n
-#? (at a time; all CPUs), GROUP="phys pmap" (of test/mutate's table; all), AGAIN=1
-#? (not what was killed the last time, where the code is the same).
+#? (at a time; as CPUs), GROUP="phys pmap" (of test/mutate's table; all of it),
+#? AGAIN=1 (not what was killed the last time, where the code is the same).
 #? run, test, fuzz, gdb, bochs-debug install missing packages by themselves.
 
 export MEM = 64
