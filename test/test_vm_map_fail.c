@@ -353,6 +353,7 @@ spoil_entry(struct vm_map_entry *e)
 	SPOIL(e->vme_max_gap, PAGE_SIZE, "I4");
 	SPOIL(e->vme_max_gap, (vsize_t)1 << 30, "I4");
 	for (bit = 0; bit < 64; bit++) {
+		SPOIL(e->vme_own, (uint64_t)1 << bit, "I4");
 		SPOIL(e->vme_mask[0], (uint64_t)1 << bit, "I4");
 		SPOIL(e->vme_mask[1], (uint64_t)1 << bit, "I4");
 	}

@@ -66,10 +66,8 @@ replace_child(struct rb_tree *t, struct rb_node *parent, struct rb_node *old,
 {
 	if (parent == NULL)
 		t->rb_root = new;
-	else if (parent->rb_left == old)
-		parent->rb_left = new;
 	else
-		parent->rb_right = new;
+		parent->rb_kid[parent->rb_right == old] = new;
 }
 
 /*

@@ -42,7 +42,8 @@
  *	later, and lies in [vm_min, vm_max).
  *  I2	vme_gap is the distance to the next region, or to vm_max.
  *  I3	The tree is a red-black tree (P1…P4 of rb.c).
- *  I4	vme_max_gap and vme_mask are what section 2 of vm_map_space.c says.
+ *  I4	vme_own, vme_mask and vme_max_gap are what section 2 of
+ *	vm_map_space.c says.
  *  I5	vms_entries and vms_used are the number of regions and their sum.
  *  I6	Guards fit their region.  In a user map no two neighbours could be
  *	joined.

@@ -29,18 +29,19 @@ struct pmap;
 /*
  * A region [vme_start, vme_end), and the hole of vme_gap bytes behind it.
  * Readers outside of vm_map*.c may look at the fields marked (r), under the
- * map's lock.  What a search reads comes first: 40 bytes with 32-bit
+ * map's lock.  What a search reads comes first: 44 bytes with 32-bit
  * pointers, 64 with 64-bit ones, one cache line.
  */
 struct vm_map_entry {
 	struct rb_node	 vme_rb;	/* address tree; must be first */
 	vaddr_t		 vme_end;	/* (r) */
 	vsize_t		 vme_gap;	/* (r) the hole behind it */
+	uint64_t	 vme_own;	/* the class of that hole, as a mask */
 	uint64_t	 vme_mask[2];	/* classes of the holes below, on the
 					   left and on the right */
+
 	vsize_t		 vme_max_gap;	/* the largest hole of its subtree, if
 					   larger than the exact classes */
-
 	vaddr_t		 vme_start;	/* (r) */
 	const char	*vme_owner;	/* (r) who asked; not copied */
 	uint8_t		 vme_prot;	/* (r) vm_prot_t */

@@ -154,6 +154,9 @@ check_summary(const struct vm_map_entry *e)
 	vsize_t max = e->vme_gap > ptoa(CLASS_EXACT) ? e->vme_gap : 0;
 	int i;
 
+	if (e->vme_own != (e->vme_gap == 0 ? 0 :
+	    (uint64_t)1 << space_class(atop(e->vme_gap))))
+		return "vm_map I4: a hole's class is wrong";
 	for (i = 0; i < 2; i++) {
 		if (e->vme_mask[i] !=
 		    (kid[i] != NULL ? space_mask(kid[i]) : 0))

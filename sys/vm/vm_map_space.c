@@ -16,10 +16,12 @@
  *
  * 2. What a node knows
  *
- * Of the holes below it each node keeps a summary:
+ * Of its hole and of those below it each node keeps a summary:
  *
- *	vme_mask[2]	the classes of the holes in its left and in its right
- *			subtree: bit k is set when one is of size class k;
+ *	vme_own		the class of its own hole, as a mask of one bit: bit k
+ *			is set when it is of size class k;
+ *	vme_mask[2]	the same of all holes in its left and in its right
+ *			subtree;
  *	vme_max_gap	the largest hole of its own subtree, itself included,
  *			or 0 if that is of an exact class.
  *
@@ -27,6 +29,7 @@
  * of small holes the mask knows the size, and max_gap is about large ones.
  * The masks are the children's because a search then decides from the node
  * that it is at, and an update needs no sibling: one node read per level.
+ * vme_own could be had from vme_gap, but is wanted at each of these nodes.
  *
  * Why a mask?  Best fit asks for the *smallest* hole that is large enough.
  * max_gap cannot guide that search: it says that something fits below, and
@@ -139,16 +142,36 @@
 /* Up to here the class of a hole is its size. */
 #define LARGE	ptoa(CLASS_EXACT)
 
-/*
- * Which way a descent turns is what no CPU can predict, and each wrong guess
- * costs it as much as two whole steps.  So the turn is computed and used as an
- * index; this keeps the compiler from making a branch of it again.
- */
-#define NO_BRANCH(turn)	__asm__("" : "+r" (turn))
-
 #ifdef VM_SPACE_COUNT
 unsigned long space_visits;
 #endif
+
+/* Searches run from the low end of the map up, or from the high end down. */
+enum side { LOW = 0, HIGH = 1 };	/* also the index of children, masks */
+
+static inline struct vm_map_entry *
+kid(const struct vm_map_entry *e, enum side side)
+{
+	return vme_of(e->vme_rb.rb_kid[side]);
+}
+
+/*
+ * e's child on that side, or with other = 1 on the other.  Which way a descent
+ * turns is what no CPU can predict, and each wrong guess costs it as much as
+ * two whole steps.  So both children are fetched while the turn is computed,
+ * and it picks one by arithmetic; the asm keeps the compiler from making a
+ * branch of that again.
+ */
+static inline struct vm_map_entry *
+turn_of(const struct vm_map_entry *e, enum side side, bool other)
+{
+	uintptr_t near = (uintptr_t)kid(e, side);
+	uintptr_t far = (uintptr_t)kid(e, !side);
+	uintptr_t pick = -(uintptr_t)other;
+
+	__asm__("" : "+r" (pick));
+	return (struct vm_map_entry *)(near ^ ((near ^ far) & pick));
+}
 
 /* ------------------------------ summaries ------------------------------ */
 
@@ -166,7 +189,7 @@ gap_bit(vsize_t gap)
 static inline uint64_t
 mask_of(const struct vm_map_entry *e)
 {
-	return e->vme_mask[0] | e->vme_mask[1] | gap_bit(e->vme_gap);
+	return e->vme_own | e->vme_mask[0] | e->vme_mask[1];
 }
 
 uint64_t
@@ -177,59 +200,62 @@ space_mask(const struct vm_map_entry *e)
 
 /*
  * The classes `news` have come to or gone from e's subtree: tell the nodes
- * above, up to last (included) or the root.  A class that a node has on its
- * other side or by itself is no news further up.
+ * above it and below `stop` (NULL: to the root).  A class that a node has on
+ * its other side or by itself is no news further up.
  */
 static void
 tell_mask(struct vm_map_entry *e, uint64_t news,
-    const struct vm_map_entry *last)
+    const struct vm_map_entry *stop)
 {
 	struct vm_map_entry *up;
 	bool right;
 
-	for (; news != 0 && e != last; e = up) {
-		up = vme_parent(e);
-		if (up == NULL)
-			break;
+	while (news != 0 && (up = vme_parent(e)) != stop) {
 		right = vme_right(up) == e;
 		up->vme_mask[right] ^= news;
-		news &= ~up->vme_mask[!right];
-		if (up->vme_gap != 0)
-			news &= ~gap_bit(up->vme_gap);
+		news &= ~(up->vme_mask[!right] | up->vme_own);
+		e = up;
 	}
 }
 
-/*
- * Recompute max_gap; has it changed?  A child without large holes, as its
- * mask tells, is not touched.
- */
-static bool
-pull_max(struct vm_map_entry *e)
+static inline vsize_t
+max_of(vsize_t a, vsize_t b)
 {
-	vsize_t max = e->vme_gap > LARGE ? e->vme_gap : 0;
-	bool changed;
+	return a > b ? a : b;
+}
 
-	if (e->vme_mask[0] >> CLASS_EXACT != 0 &&
-	    vme_left(e)->vme_max_gap > max)
-		max = vme_left(e)->vme_max_gap;
-	if (e->vme_mask[1] >> CLASS_EXACT != 0 &&
-	    vme_right(e)->vme_max_gap > max)
-		max = vme_right(e)->vme_max_gap;
-	changed = e->vme_max_gap != max;
-	e->vme_max_gap = max;
-	return changed;
+/* The largest hole on a side of e; one without large holes is not read. */
+static inline vsize_t
+max_below(const struct vm_map_entry *e, bool right)
+{
+	return e->vme_mask[right] >> CLASS_EXACT == 0 ? 0 :
+	    vme_of(e->vme_rb.rb_kid[right])->vme_max_gap;
+}
+
+/* The largest hole of e's subtree, where that of its other side is max. */
+static inline vsize_t
+max_with(const struct vm_map_entry *e, bool right, vsize_t max)
+{
+	max = max_of(max, max_below(e, right));
+	return e->vme_gap > LARGE ? max_of(max, e->vme_gap) : max;
 }
 
 /* A large hole has come or gone at e, and at last on the way to the root. */
 static void
 tell_max(struct vm_map_entry *e, const struct vm_map_entry *last)
 {
-	bool passed = false;
+	vsize_t max = max_with(e, false, max_below(e, true));
+	struct vm_map_entry *up;
+	bool passed = e == last;
 
-	for (; e != NULL; e = vme_parent(e)) {
-		passed = passed || e == last;
-		if (!pull_max(e) && passed)
+	while (e->vme_max_gap != max || !passed) {
+		e->vme_max_gap = max;
+		up = vme_parent(e);
+		if (up == NULL)
 			break;
+		max = max_with(up, vme_left(up) == e, max);
+		passed |= up == last;
+		e = up;
 	}
 }
 
@@ -247,7 +273,22 @@ space_rotate(struct rb_node *old_rb, struct rb_node *top_rb)
 	top->vme_mask[right] = mask_of(old);
 	top->vme_max_gap = old->vme_max_gap;
 	if (old->vme_max_gap != 0)
-		pull_max(old);
+		old->vme_max_gap = max_with(old, right,
+		    max_below(old, !right));
+}
+
+/*
+ * The hole behind e changes, and its parent is to hear of it: return the
+ * classes that have come to or gone from its subtree.
+ */
+static inline uint64_t
+set_own(struct vm_map_entry *e, vsize_t gap)
+{
+	uint64_t was = e->vme_own;
+
+	e->vme_gap = gap;
+	e->vme_own = gap_bit(gap);
+	return (was ^ e->vme_own) & ~(e->vme_mask[0] | e->vme_mask[1]);
 }
 
 /*
@@ -258,14 +299,13 @@ static void
 set_gaps(struct vm_map_entry *low, vsize_t low_gap, struct vm_map_entry *high,
     vsize_t high_gap)
 {
-	uint64_t low_was = mask_of(low), high_was = mask_of(high);
+	uint64_t was = mask_of(high);
 	bool large = (low->vme_gap | low_gap | high->vme_gap | high_gap) >
 	    LARGE;
 
-	low->vme_gap = low_gap;
-	high->vme_gap = high_gap;
-	tell_mask(low, low_was ^ mask_of(low), high);
-	tell_mask(high, high_was ^ mask_of(high), NULL);
+	tell_mask(low, set_own(low, low_gap), vme_parent(high));
+	set_own(high, high_gap);
+	tell_mask(high, was ^ mask_of(high), NULL);
 	if (large)
 		tell_max(low, high);
 }
@@ -302,7 +342,8 @@ space_link(struct vm_map *map, struct vm_map_entry *e,
 	struct rb_node *n = pred->vme_rb.rb_right;
 	vaddr_t hole_end = vme_hole_end(pred);
 
-	e->vme_gap = e->vme_mask[0] = e->vme_mask[1] = e->vme_max_gap = 0;
+	e->vme_gap = e->vme_max_gap = 0;
+	e->vme_own = e->vme_mask[0] = e->vme_mask[1] = 0;
 	/*
 	 * The place behind pred is its right child's, or, if that is taken,
 	 * the left child's of the next entry, which is then free.
@@ -339,6 +380,7 @@ space_unlink(struct vm_map *map, struct vm_map_entry *e)
 		/* pred is below, and will take e's place with all it knows. */
 		set_gaps(pred, 0, e, gap);
 		pred->vme_gap = gap;
+		pred->vme_own = e->vme_own;
 		pred->vme_mask[0] = e->vme_mask[0];
 		pred->vme_mask[1] = e->vme_mask[1];
 		pred->vme_max_gap = e->vme_max_gap;
@@ -349,88 +391,65 @@ space_unlink(struct vm_map *map, struct vm_map_entry *e)
 }
 
 /*
- * Descend to where an entry that begins at addr would be hung: below the node
- * returned, on its left (*turn = 0) or on its right.
+ * Descend to where an entry that begins at addr would be hung: the last node
+ * passed on its left is the next entry above, the last passed on its right
+ * the one before.
  */
 static inline struct vm_map_entry *
-place_of(const struct vm_map *map, vaddr_t addr, unsigned *turn)
+passed(const struct vm_map *map, vaddr_t addr, enum side side)
 {
-	struct rb_node *n = map->vm_tree.rb_root;
-	struct vm_map_entry *e;
+	struct vm_map_entry *last[2] = { NULL, NULL }, *e;
+	bool right;
 
-	do {
-		e = vme_of(n);
-		*turn = e->vme_end <= addr;
-		NO_BRANCH(*turn);
-		n = n->rb_kid[*turn];
-	} while (n != NULL);
-	return e;
+	for (e = vme_of(map->vm_tree.rb_root); e != NULL;
+	    e = turn_of(e, LOW, right)) {
+		right = e->vme_end <= addr;
+		last[right] = e;
+	}
+	return last[side];
 }
 
 struct vm_map_entry *
 space_above(const struct vm_map *map, vaddr_t addr)
 {
-	unsigned turn;
-	struct vm_map_entry *e = place_of(map, addr, &turn);
-
-	return turn == 0 ? e : vme_next(e);
+	return passed(map, addr, LOW);
 }
 
 struct vm_map_entry *
 space_before(const struct vm_map *map, vaddr_t addr)
 {
-	unsigned turn;
-	struct vm_map_entry *e = place_of(map, addr, &turn);
-
-	return turn == 0 ? vme_prev(e) : e;
+	return passed(map, addr, HIGH);
 }
 
 /* ------------------------------- searches ------------------------------ */
 
 /*
- * What a descent looks for: a hole of w_lo bytes or more, and less than w_lo +
- * w_width.  A subtree has one if its mask has one of the classes w_classes
- * and, where that leaves it open (w_max not 0), its max_gap is at least w_max.
+ * What a descent looks for: a hole of one of the classes, and, where those
+ * leave it open (w_large not 0), of w_large bytes or more.
  */
 struct want {
-	vsize_t		w_lo, w_width;
 	uint64_t	w_classes;
-	vsize_t		w_max;
+	vsize_t		w_large;
 };
 
-static inline void
-want_class(struct want *w, unsigned cls)
+/* A class and all above it; none from CLASS_NONE on. */
+static inline uint64_t
+classes_from(unsigned cls)
 {
-	w->w_lo = ptoa(space_class_pages(cls));
-	w->w_width = cls < CLASS_EXACT ? PAGE_SIZE :
-	    cls + 1 < CLASS_NONE ? ptoa(space_class_pages(cls + 1)) - w->w_lo :
-	    -w->w_lo;
-	w->w_classes = (uint64_t)1 << cls;
-	w->w_max = 0;
+	return cls < CLASS_NONE ? ~(uint64_t)0 << cls : 0;
 }
 
-static inline void
-want_size(struct want *w, vsize_t bytes)
+/* The classes all of whose holes have so many pages. */
+static inline uint64_t
+classes_sure(vsize_t pages)
 {
-	w->w_lo = bytes;
-	w->w_width = -bytes;
-	w->w_classes = ~(uint64_t)0 << space_class(atop(bytes));
-	w->w_max = bytes > LARGE ? bytes : 0;
-}
-
-/* Searches run from the low end of the map up, or from the high end down. */
-enum side { LOW = 0, HIGH = 1 };	/* also the index of vme_mask */
-
-static inline struct vm_map_entry *
-kid(const struct vm_map_entry *e, enum side side)
-{
-	return vme_of(e->vme_rb.rb_kid[side]);
+	return classes_from(space_class_up(pages));
 }
 
 static inline bool
 has_own(const struct vm_map_entry *e, const struct want *w)
 {
-	return e->vme_gap - w->w_lo < w->w_width;
+	return (e->vme_own & w->w_classes) != 0 && e->vme_gap >= w->w_large;
 }
 
 static inline bool
@@ -438,25 +457,24 @@ has_below(const struct vm_map_entry *e, const struct want *w, enum side side)
 {
 	if ((e->vme_mask[side] & w->w_classes) == 0)
 		return false;
-	if (w->w_max == 0)
+	if (w->w_large == 0)
 		return true;
 	SPACE_VISIT(kid(e, side));
-	return kid(e, side)->vme_max_gap >= w->w_max;
+	return kid(e, side)->vme_max_gap >= w->w_large;
 }
 
 /* The hole nearest to that side in e's subtree, which is known to have one. */
 static inline struct vm_map_entry *
 descend(struct vm_map_entry *e, const struct want *w, enum side side)
 {
-	unsigned turn;
+	bool below;
 
 	for (;;) {
 		SPACE_VISIT(e);
-		turn = !has_below(e, w, side);
-		NO_BRANCH(turn);
-		if (has_own(e, w) && turn)
+		below = has_below(e, w, side);
+		if (has_own(e, w) & !below)
 			return e;
-		e = kid(e, side ^ turn);
+		e = turn_of(e, side, !below);
 	}
 }
 
@@ -470,28 +488,27 @@ beyond(const struct vm_map_entry *e, vaddr_t edge, enum side side)
 /*
  * The nearest hole from an edge on: LOW finds the lowest one that ends above
  * it, HIGH the highest that begins below it; NULL if there is none.  On the
- * way down to the edge each turn towards it leaves a node and a subtree that
- * are wholly on the right side; what the last such turn offered is nearest.
+ * way down to the edge, which ends where no such class is below, each turn
+ * towards it leaves a node and a subtree that are wholly on the right side;
+ * what the last such turn offered is nearest.
  */
 static struct vm_map_entry *
 nearest(struct vm_map *map, const struct want *w, vaddr_t edge, enum side side)
 {
-	enum side away = side == LOW ? HIGH : LOW;
+	enum side away = side == LOW ? HIGH : LOW, turn = side;
 	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root);
 	struct vm_map_entry *node = NULL, *subtree = NULL;
 
-	while (e != NULL) {
+	for (;; e = kid(e, turn)) {
 		SPACE_VISIT(e);
-		if (beyond(e, edge, side)) {
-			e = kid(e, away);
-			continue;
-		}
-		if (has_own(e, w)) {
+		turn = beyond(e, edge, side) ? away : side;
+		if (turn == side && has_own(e, w)) {
 			node = e;
 			subtree = NULL;
-		} else if (has_below(e, w, away))
+		} else if (turn == side && has_below(e, w, away))
 			subtree = kid(e, away);
-		e = kid(e, side);
+		if ((e->vme_mask[turn] & w->w_classes) == 0)
+			break;
 	}
 	return subtree != NULL ? descend(subtree, w, side) : node;
 }
@@ -519,14 +536,14 @@ further(struct vm_map_entry *e, const struct want *w, enum side side)
 
 /* -------------------------------- windows ------------------------------ */
 
-/* What a window holds. */
+/* What a window holds; classes as masks. */
 struct window {
-	uint64_t	w_mask;		/* classes of the holes wholly inside */
-	vaddr_t		w_edge;		/* they end above this */
-	struct vm_map_entry *w_cut_lo;	/* holes cut by min, by max: */
+	uint64_t	w_mask;		/* of the holes wholly inside */
+	uint64_t	w_lo, w_hi;	/* of the parts inside of those that min
+					   and max cut */
+	struct vm_map_entry *w_cut_lo;	/* these holes */
 	struct vm_map_entry *w_cut_hi;
-	unsigned	w_class_lo;	/* the classes of their parts inside, */
-	unsigned	w_class_hi;	/* CLASS_NONE if empty */
+	vaddr_t		w_edge;		/* the others end above this */
 };
 
 /* The part of the hole behind e that lies in [min, max), in bytes. */
@@ -539,12 +556,10 @@ part(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
 	return hi > lo ? hi - lo : 0;
 }
 
-static unsigned
-part_class(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
+static uint64_t
+part_bit(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
 {
-	vsize_t bytes = e != NULL ? part(e, min, max) : 0;
-
-	return bytes != 0 ? space_class(atop(bytes)) : CLASS_NONE;
+	return e != NULL ? gap_bit(part(e, min, max)) : 0;
 }
 
 /*
@@ -571,7 +586,7 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 			fork = e;
 	}
 	if (fork != NULL) {
-		w->w_mask = gap_bit(fork->vme_gap);
+		w->w_mask = fork->vme_own;
 		for (e = vme_left(fork); e != NULL; ) {
 			SPACE_VISIT(e);
 			if (e->vme_end < min) {
@@ -579,7 +594,7 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 				e = vme_right(e);
 				continue;
 			}
-			w->w_mask |= gap_bit(e->vme_gap) | e->vme_mask[HIGH];
+			w->w_mask |= e->vme_own | e->vme_mask[HIGH];
 			e = vme_left(e);
 		}
 		for (e = vme_right(fork); e != NULL; ) {
@@ -589,14 +604,14 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 				e = vme_left(e);
 				continue;
 			}
-			w->w_mask |= gap_bit(e->vme_gap) | e->vme_mask[LOW];
+			w->w_mask |= e->vme_own | e->vme_mask[LOW];
 			e = vme_right(e);
 		}
 	}
 	if (w->w_cut_lo != NULL && vme_hole_end(w->w_cut_lo) > min)
 		w->w_edge = vme_hole_end(w->w_cut_lo);
-	w->w_class_lo = part_class(w->w_cut_lo, min, max);
-	w->w_class_hi = part_class(w->w_cut_hi, min, max);
+	w->w_lo = part_bit(w->w_cut_lo, min, max);
+	w->w_hi = part_bit(w->w_cut_hi, min, max);
 }
 
 /* The whole map needs no walk: its root has the joined mask. */
@@ -611,51 +626,30 @@ window_open(struct vm_map *map, const struct space_request *rq,
 	*w = (struct window){
 		.w_mask = mask_of(vme_of(map->vm_tree.rb_root)),
 		.w_edge = map->vm_min,
-		.w_class_lo = CLASS_NONE,
-		.w_class_hi = CLASS_NONE,
 	};
 	SPACE_VISIT(map->vm_tree.rb_root);
 }
 
-/* The smallest class from cls on that is in the mask. */
-static inline unsigned
-mask_lowest(uint64_t mask, unsigned cls)
+/* The smallest of these classes that the window has a hole of, 0 if none. */
+static inline uint64_t
+window_class(const struct window *w, uint64_t classes)
 {
-	if (cls >= CLASS_NONE || (mask >>= cls) == 0)
-		return CLASS_NONE;
-	return cls + bit_lowest64(mask);
-}
-
-/* The smallest class from cls on that the window has a hole of. */
-static unsigned
-window_class(const struct window *w, unsigned cls)
-{
-	unsigned in = mask_lowest(w->w_mask, cls);
-
-	if (w->w_class_lo >= cls && w->w_class_lo < in)
-		in = w->w_class_lo;
-	if (w->w_class_hi >= cls && w->w_class_hi < in)
-		in = w->w_class_hi;
-	return in;
+	classes &= w->w_mask | w->w_lo | w->w_hi;
+	return classes & -classes;
 }
 
 /*
- * The lowest hole of the smallest non-empty class from *cls on, as the window
- * sees it; *cls becomes that class.  The hole cut by min is lower than all
- * others, the one cut by max higher.
+ * The lowest hole of a class that the window has.  The hole cut by min is
+ * lower than all others, the one cut by max higher.
  */
 static struct vm_map_entry *
-window_pick(struct vm_map *map, const struct window *w, unsigned *cls)
+window_lowest(struct vm_map *map, const struct window *w, uint64_t cls)
 {
-	struct want want;
+	const struct want want = { .w_classes = cls };
 
-	*cls = window_class(w, *cls);
-	if (*cls == CLASS_NONE)
-		return NULL;
-	if (w->w_class_lo == *cls)
+	if ((w->w_lo & cls) != 0)
 		return w->w_cut_lo;
-	want_class(&want, *cls);
-	if ((w->w_mask & want.w_classes) == 0)
+	if ((w->w_mask & cls) == 0)
 		return w->w_cut_hi;
 	if (w->w_edge == map->vm_min)
 		return descend(vme_of(map->vm_tree.rb_root), &want, LOW);
@@ -677,19 +671,18 @@ tighter(struct vm_map_entry *a, struct vm_map_entry *b,
 
 /* The tightest of the first LARGE_TRIES holes of a class, in the window. */
 static struct vm_map_entry *
-window_tightest(struct vm_map *map, const struct window *w, unsigned cls,
+window_tightest(struct vm_map *map, const struct window *w, uint64_t cls,
     const struct space_request *rq)
 {
+	const struct want want = { .w_classes = cls };
 	struct vm_map_entry *best = NULL, *e = NULL;
-	struct want want;
 	int n = 0;
 
-	if (w->w_class_lo == cls) {
+	if ((w->w_lo & cls) != 0) {
 		best = tighter(best, w->w_cut_lo, rq);
 		n++;
 	}
-	want_class(&want, cls);
-	if ((w->w_mask & want.w_classes) != 0)
+	if ((w->w_mask & cls) != 0)
 		e = nearest(map, &want, w->w_edge, LOW);
 	while (e != NULL && vme_hole_end(e) <= rq->sr_max) {
 		best = tighter(best, e, rq);
@@ -697,7 +690,7 @@ window_tightest(struct vm_map *map, const struct window *w, unsigned cls,
 			return best;
 		e = further(e, &want, LOW);
 	}
-	if (w->w_class_hi == cls)
+	if ((w->w_hi & cls) != 0)
 		best = tighter(best, w->w_cut_hi, rq);
 	return best;
 }
@@ -738,9 +731,11 @@ fit_in_order(struct vm_map *map, const struct space_request *rq,
     enum side side, vaddr_t *start)
 {
 	struct vm_map_entry *e;
-	struct want w;
+	const struct want w = {
+		.w_classes = classes_from(space_class(atop(rq->sr_need))),
+		.w_large = rq->sr_need > LARGE ? rq->sr_need : 0,
+	};
 
-	want_size(&w, rq->sr_need);
 	e = nearest(map, &w, side == LOW ? rq->sr_min : rq->sr_max, side);
 	while (e != NULL && !space_fits(e, rq, start)) {
 		if (beyond(e, side == LOW ? rq->sr_max : rq->sr_min,
@@ -755,16 +750,17 @@ fit_in_order(struct vm_map *map, const struct space_request *rq,
 /* P4: classes too small to be sure of, and bounded. */
 static struct vm_map_entry *
 fit_tight(struct vm_map *map, const struct window *w,
-    const struct space_request *rq, unsigned sure, vaddr_t *start)
+    const struct space_request *rq, uint64_t sure, vaddr_t *start)
 {
-	unsigned cls = space_class_up(atop(rq->sr_need));
+	uint64_t left = classes_sure(atop(rq->sr_need)) & ~sure, cls;
 	struct vm_map_entry *e;
 	int i;
 
-	for (i = 0; i < TIGHT_TRIES && cls < sure; i++, cls++) {
-		e = window_pick(map, w, &cls);
-		if (e == NULL || cls >= sure)
+	for (i = 0; i < TIGHT_TRIES; i++, left &= ~cls) {
+		cls = window_class(w, left);
+		if (cls == 0)
 			break;
+		e = window_lowest(map, w, cls);
 		if (space_fits(e, rq, start))
 			return e;
 	}
@@ -779,13 +775,13 @@ static struct vm_map_entry *
 fit_large(struct vm_map *map, const struct window *w,
     const struct space_request *rq)
 {
-	unsigned cls = space_class(atop(rq->sr_need));
+	uint64_t left = classes_from(space_class(atop(rq->sr_need))), cls;
 	struct vm_map_entry *e = NULL;
 	int i;
 
-	for (i = 0; i < 2 && e == NULL; i++, cls++) {
-		cls = window_class(w, cls);
-		if (cls == CLASS_NONE)
+	for (i = 0; i < 2 && e == NULL; i++, left &= ~cls) {
+		cls = window_class(w, left);
+		if (cls == 0)
 			break;
 		e = window_tightest(map, w, cls, rq);
 	}
@@ -795,15 +791,14 @@ fit_large(struct vm_map *map, const struct window *w,
 static struct vm_map_entry *
 fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 {
-	unsigned cls = space_class_up(atop(rq->sr_need));
-	struct vm_map_entry *e;
+	uint64_t sure = classes_sure(atop(rq->sr_need) + atop(rq->sr_align) -
+	    1), cls;
+	struct vm_map_entry *e = NULL;
 	struct window w;
 
 	window_open(map, rq, &w);
 	if (rq->sr_align > PAGE_SIZE) {
-		cls = space_class_up(atop(rq->sr_need) + atop(rq->sr_align) -
-		    1);
-		e = fit_tight(map, &w, rq, cls, start);
+		e = fit_tight(map, &w, rq, sure, start);
 		if (e != NULL)
 			return e;
 	} else if (rq->sr_need > LARGE) {
@@ -811,9 +806,12 @@ fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 		return e != NULL && space_fits(e, rq, start) ? e :
 		    fit_in_order(map, rq, LOW, start);
 	}
-	e = window_pick(map, &w, &cls);
-	if (e != NULL && space_fits(e, rq, start))
-		return e;
+	cls = window_class(&w, sure);
+	if (cls != 0) {
+		e = window_lowest(map, &w, cls);
+		if (space_fits(e, rq, start))
+			return e;
+	}
 	map->vm_stats.vms_last_resort += rq->sr_align > PAGE_SIZE;
 	return fit_in_order(map, rq, LOW, start);
 }
