@@ -1,6 +1,7 @@
 /*
  * What the machine has given out: taken before and after a test, the two
- * must be equal.  Page tables and the store of map entries are never given
+ * must be equal.  What the range cache keeps is nobody's, and goes first.
+ * Page tables and the store of map entries are never given
  * back and are left out, as frames and as regions.
  */
 #ifndef TEST_LEDGER_H
@@ -8,6 +9,7 @@
 
 #include <string.h>
 
+#include <vm/kmem_range.h>
 #include <vm/vm_map.h>
 #include <vm/vm_phys.h>
 
@@ -26,6 +28,7 @@ ledger_take(struct ledger *l)
 	vaddr_t va = kernel_map->vm_min;
 
 	memset(l, 0, sizeof(*l));
+	kmem_range_drain();
 	vm_phys_stats(&ps);
 	l->l_kmem = ps.ps_owner[VM_PAGE_KMEM];
 	l->l_rest = ps.ps_owner[VM_PAGE_FREE] + ps.ps_owner[VM_PAGE_PTP] +

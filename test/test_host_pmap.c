@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_kmem.h>
@@ -177,6 +178,7 @@ START_TEST(kernel_memory)
 {
 	vaddr_t va = kmem_alloc(kernel_map, 2 * PAGE_SIZE, KM_NOSLEEP);
 
+	kmem_range_enable(false);
 	kmem_free(kernel_map, va, 2 * PAGE_SIZE);
 	begin();
 	va = kmem_alloc(kernel_map, 2 * PAGE_SIZE, KM_NOSLEEP | KM_ZERO);

@@ -168,7 +168,7 @@ START_TEST(priorities)
 	kmem_reclaim_add(&d);
 	while ((kr = kmem_reclaim_next(kr)) != NULL)
 		strcat(strcat(names, kr->kr_name), " ");
-	ck_assert_str_eq(names, "d slabs b a c ");
+	ck_assert_str_eq(names, "d ranges slabs b a c ");
 	ck_assert_uint_eq(kmem_reclaim(1), 1);
 	ck_assert_str_eq(order, "cb");
 	ck_assert_uint_eq(kmem_reclaim(2), 1);
@@ -176,6 +176,92 @@ START_TEST(priorities)
 	ck_assert_uint_eq(b.kr_calls, 2);
 	ck_assert_uint_eq(b.kr_pages, 2);
 	ck_assert_uint_eq(c.kr_calls, 1);
+}
+END_TEST
+
+/*
+ * Who is asked for memory asks for some himself.
+ */
+static struct {
+	struct kmem_reclaimer s_kr;
+	int		s_flags;
+	unsigned	s_pages;	/* wanted, each time */
+	vaddr_t		s_va;		/* what it got last */
+	unsigned	s_calls, s_got;
+} shrinker;
+
+/* Gives a frame, says so, and takes some again for its own bookkeeping. */
+static unsigned long
+shrink(unsigned long pages)
+{
+	must(host_locks()->hl_held == 1);
+	must(kmem_reclaim(1) == 0);
+	shrinker.s_calls++;
+	if (shrinker.s_va != 0) {
+		kmem_free(kernel_map, shrinker.s_va,
+		    shrinker.s_pages * PAGE_SIZE);
+		shrinker.s_va = 0;
+	}
+	shrinker.s_va = kmem_alloc(kernel_map, shrinker.s_pages * PAGE_SIZE,
+	    shrinker.s_flags);
+	shrinker.s_got += shrinker.s_va != 0;
+	must(host_locks()->hl_held == 1);
+	return 1;
+}
+
+static void
+shrinker_start(unsigned pages, int flags)
+{
+	host_boot(NFRAMES);
+	shrinker.s_kr.kr_name = "shrinker";
+	shrinker.s_kr.kr_priority = KR_CACHE;
+	shrinker.s_kr.kr_reclaim = shrink;
+	shrinker.s_pages = pages;
+	shrinker.s_flags = flags;
+	shrinker.s_va = kmem_alloc(kernel_map, pages * PAGE_SIZE, KM_NOSLEEP);
+	must(shrinker.s_va != 0);
+	kmem_reclaim_add(&shrinker.s_kr);
+}
+
+/* It always has something to give, and never gives any: that ends. */
+START_TEST(shrinker_that_allocates)
+{
+	unsigned long rest;
+
+	shrinker_start(3, _i == 0 ? KM_NOSLEEP : KM_SLEEP);
+	host_set_sleep(_i != 0, NULL);
+	rest = frames_at_rest();
+	hoard_all();
+	must(kmem_alloc(kernel_map, PAGE_SIZE, KM_NOSLEEP) == 0);
+	must(shrinker.s_calls > 1 && shrinker.s_calls < 1000);
+	must(shrinker.s_got == shrinker.s_calls && shrinker.s_va != 0);
+	must(kmem_alloc(kernel_map, 100 * PAGE_SIZE, KM_NOSLEEP) == 0);
+	must(host_sleeps() == 0);
+	hoard_give(NFRAMES);
+	must(frames_at_rest() == rest);
+	must(vm_phys_check() == NULL && vm_map_check(kernel_map) == NULL);
+}
+END_TEST
+
+/* It wants more than there is: it gets nothing, and what it had is ours. */
+START_TEST(shrinker_that_fails)
+{
+	vaddr_t va;
+
+	shrinker_start(2, _i == 0 ? KM_NOSLEEP : KM_SLEEP);
+	host_set_sleep(_i != 0, NULL);
+	hoard_all();
+	/* Two pages are given; two and a new page table are wanted. */
+	shrinker.s_flags |= KM_HEAP;
+	va = kmem_alloc(kernel_map, PAGE_SIZE, KM_NOSLEEP);
+	must(va != 0);
+	must(shrinker.s_va == 0 && shrinker.s_got == 0);
+	kmem_free(kernel_map, va, PAGE_SIZE);
+	shrinker.s_pages = NFRAMES;
+	must(kmem_alloc(kernel_map, NFRAMES * PAGE_SIZE, KM_NOSLEEP) == 0);
+	must(shrinker.s_calls < 1000 && host_sleeps() == 0);
+	must(host_locks()->hl_held == 0);
+	must(vm_phys_check() == NULL && vm_map_check(kernel_map) == NULL);
 }
 END_TEST
 
@@ -330,6 +416,8 @@ main(void)
 	tcase_add_test(tc, another_asks_and_gets);
 	tcase_add_test(tc, caught_panic);
 	tcase_add_test(tc, priorities);
+	tcase_add_loop_test(tc, shrinker_that_allocates, 0, 2);
+	tcase_add_loop_test(tc, shrinker_that_fails, 0, 2);
 	tcase_add_test(tc, woken_by_kmem_free);
 	tcase_add_test(tc, woken_by_frames);
 	tcase_add_test(tc, crowd);

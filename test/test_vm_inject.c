@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include <libkern/errno.h>
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_kmem.h>
@@ -583,9 +584,17 @@ START_TEST(frames_run_out)
 }
 END_TEST
 
+/* What is had from the range cache needs nothing, and cannot fail. */
+static void
+without_range(void)
+{
+	kmem_range_enable(false);
+}
+
 static void
 add(TCase *tc)
 {
+	tcase_add_checked_fixture(tc, without_range, NULL);
 	tcase_add_loop_test(tc, nth_fails, 0, (int)nitems(ops));
 	tcase_add_loop_test(tc, frames_run_out, 0, (int)nitems(ops));
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <libkern/errno.h>
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_kmem.h>
@@ -230,13 +231,17 @@ must_panic(vaddr_t addr, vsize_t size, const char *words)
 	same();
 }
 
+/* Each window, without the range cache and with it. */
 START_TEST(misuse)
 {
-	vaddr_t va = kmem_alloc(kernel_map, KB4(4), windows[_i].flags);
+	const unsigned w = (unsigned)_i / 2;
 	char region[80];
+	vaddr_t va;
 
+	kmem_range_enable(_i % 2 != 0);
+	va = kmem_alloc(kernel_map, KB4(4), windows[w].flags);
 	snprintf(region, sizeof(region), "region [%#lx, %#lx) of %s", va,
-	    va + KB4(4), windows[_i].owner);
+	    va + KB4(4), windows[w].owner);
 	must_panic(va, KB4(3), "wrong size");
 	must_panic(va, KB4(5), region);
 	must_panic(va, 0, "wrong size");
@@ -282,6 +287,7 @@ START_TEST(dying)
 	vaddr_t va = kmem_alloc(kernel_map, KB4(2), KM_HEAP), other;
 	struct vm_map_entry *e, *same_e;
 
+	kmem_range_enable(false);	/* it is asked before the map */
 	must(vm_map_free_begin(kernel_map, va, KB4(1), &e) == EINVAL);
 	must(vm_map_free_begin(kernel_map, va, KB4(2), &e) == 0);
 	must_panic(va, KB4(2), "freed twice");
@@ -320,6 +326,7 @@ START_TEST(waits_for_memory)
 {
 	vaddr_t va;
 
+	kmem_range_enable(false);
 	ledger_take(&before);
 	wake_after = 3;
 	host_set_sleep(true, sleeper);
@@ -342,10 +349,14 @@ END_TEST
 
 START_TEST(free_wakes)
 {
-	vaddr_t va = kmem_alloc(kernel_map, PAGE_SIZE, 0);
-	uint64_t was = host_wakeups();
+	vaddr_t va;
+	uint64_t was;
 
+	kmem_range_enable(_i != 0);
+	va = kmem_alloc(kernel_map, PAGE_SIZE, 0);
+	was = host_wakeups();
 	kmem_free(kernel_map, va, PAGE_SIZE);
+	must(kmem_range_kept(va) == (_i != 0));
 	must(host_wakeups() > was);
 }
 END_TEST
@@ -437,6 +448,7 @@ START_TEST(reclaims_before_failing)
 	kmem_free(kernel_map, va, KB4(6));
 
 	/* Nobody has anything: they are asked once, and it fails. */
+	kmem_range_drain();
 	vm_fail_set(VM_FAIL_PAGE, 4, true);
 	must(kmem_alloc(kernel_map, KB4(6), KM_NOSLEEP) == 0);
 	must(first.k_calls == 2 && second.k_calls == 2);
@@ -460,11 +472,11 @@ add(TCase *tc)
 	tcase_add_test(tc, guards_are_not_mapped);
 	tcase_add_test(tc, bad_sizes);
 	tcase_add_test(tc, bad_requests);
-	tcase_add_loop_test(tc, misuse, 0, (int)nitems(windows));
+	tcase_add_loop_test(tc, misuse, 0, 2 * (int)nitems(windows));
 	tcase_add_test(tc, misuse_of_guards);
 	tcase_add_test(tc, dying);
 	tcase_add_test(tc, waits_for_memory);
-	tcase_add_test(tc, free_wakes);
+	tcase_add_loop_test(tc, free_wakes, 0, 2);
 	tcase_add_test(tc, reclaim_in_order);
 	tcase_add_test(tc, reclaims_before_failing);
 }

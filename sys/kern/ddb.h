@@ -49,5 +49,6 @@ void	ddb_explain(const struct ddb_args *);
 void	ddb_show_page(const struct ddb_args *);	/* ddb_show.c */
 void	ddb_show_malloc(const struct ddb_args *);
 void	ddb_show_slab(const struct ddb_args *);
+void	ddb_show_range(const struct ddb_args *);
 
 #endif

@@ -5,12 +5,15 @@
  * The same steps are done by themselves, for as many pages: the addresses
  * (vm_map_alloc, vm_map_free), the frames (vm_phys), the mappings (pmap), and
  * of these the invalidations of the TLB.  What is left of the whole is kmem's
- * own.  A count is the least of several: all else in it is the machine's
- * noise.  The counter is the processor's time stamp, which in Bochs counts
- * instructions, each as one; elsewhere it counts cycles.
+ * own.  And last what they cost when the range cache, which is off for all
+ * the others, has what is asked for.  A count is the least of several: all
+ * else in it is the machine's noise.  The counter is the processor's time
+ * stamp, which in Bochs counts instructions, each as one; elsewhere it counts
+ * cycles.
  */
 #include <kern/ddb.h>
 #include <kern/md.h>
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_kmem.h>
 #include <vm/vm_phys.h>
@@ -110,23 +113,27 @@ count(bool (*fn)(struct work *), struct work *w, uint64_t *least)
 static const struct part {
 	const char	*p_name;
 	bool		(*p_fn)(struct work *);
+	bool		 p_range;	/* with the range cache */
 } parts[] = {
-	{ "none", do_nothing },
-	{ "all", do_kmem },
-	{ "space", do_space },
-	{ "frames", do_frames },
-	{ "mappings", do_mappings },
-	{ "TLB", do_tlb },
+	{ "none", do_nothing, false },
+	{ "all", do_kmem, false },
+	{ "space", do_space, false },
+	{ "frames", do_frames, false },
+	{ "mappings", do_mappings, false },
+	{ "TLB", do_tlb, false },
+	{ "range", do_kmem, true },
 };
-enum { NONE, ALL, SPACE, FRAMES, MAPPINGS, TLB };
+enum { NONE, ALL, SPACE, FRAMES, MAPPINGS, TLB, RANGE };
 
 /* Counts of all parts; mappings without the TLB. */
 static bool
 count_all(struct work *w, uint64_t t[nitems(parts)])
 {
-	for (unsigned i = 0; i < nitems(parts); i++)
+	for (unsigned i = 0; i < nitems(parts); i++) {
+		kmem_range_enable(parts[i].p_range);
 		if (!count(parts[i].p_fn, w, &t[i]))
 			return false;
+	}
 	for (unsigned i = nitems(parts); i-- > 0;)
 		t[i] -= t[i] < t[NONE] ? t[i] : t[NONE];
 	t[MAPPINGS] -= t[TLB] < t[MAPPINGS] ? t[TLB] : t[MAPPINGS];
@@ -139,20 +146,27 @@ print_counts(unsigned pages, const uint64_t t[nitems(parts)])
 	uint64_t known = 0;
 
 	printf("%5u %8llu ", pages, (unsigned long long)t[ALL]);
-	for (unsigned i = SPACE; i < nitems(parts); i++) {
+	for (unsigned i = SPACE; i <= TLB; i++) {
 		known += t[i];
 		printf(" %9llu", (unsigned long long)t[i]);
 	}
-	printf(" %9lld\n", (long long)(t[ALL] - known));
+	printf(" %8lld %7llu\n", (long long)(t[ALL] - known),
+	    (unsigned long long)t[RANGE]);
 }
 
 /* The same for scripts. */
 static void
 print_lines(unsigned pages, const uint64_t t[nitems(parts)])
 {
-	for (unsigned i = ALL; i < nitems(parts); i++)
+	unsigned percent;
+
+	for (unsigned i = ALL; i <= TLB; i++)
 		printf("bench kmem-%u-%s ours=%llu ticks\n", pages,
 		    parts[i].p_name, (unsigned long long)t[i]);
+	percent = (unsigned)(t[RANGE] * 100 / (t[ALL] == 0 ? 1 : t[ALL]));
+	printf("bench kmem-%u-range ours=%llu peer=%llu ratio=%u.%02u ticks\n",
+	    pages, (unsigned long long)t[RANGE], (unsigned long long)t[ALL],
+	    percent / 100, percent % 100);
 }
 
 /* Addresses for the mappings and frames to show there. */
@@ -178,9 +192,9 @@ work_fini(struct work *w)
 void
 ddb_bench(const struct ddb_args *da)
 {
-	static const unsigned pages[] = { 1, 4, MAXPAGES };
+	static const unsigned pages[] = { 1, 2, 4, 8, MAXPAGES };
 	uint64_t t[nitems(pages)][nitems(parts)];
-	bool ok = true;
+	bool ok = true, was;
 	struct work w;
 
 	if (!md_has_tsc()) {
@@ -194,13 +208,15 @@ ddb_bench(const struct ddb_args *da)
 	printf("kmem_alloc and kmem_free: counts of the time stamp\n"
 	    "(in Bochs these are instructions)\n"
 	    "pages      all      space    frames  mappings       TLB"
-	    "   kmem's\n");
+	    "   kmem's   range\n");
+	was = kmem_range_enable(false);
 	for (unsigned i = 0; i < nitems(pages) && ok; i++) {
 		w.w_pages = pages[i];
 		ok = count_all(&w, t[i]);
 		if (ok)
 			print_counts(pages[i], t[i]);
 	}
+	kmem_range_enable(was);
 	work_fini(&w);
 	for (unsigned i = 0; i < nitems(pages) && ok; i++)
 		print_lines(pages[i], t[i]);

@@ -45,6 +45,8 @@ static const struct ddb_command show_commands[] = {
 	    0, 2, ddb_show_map, false },
 	{ "show page", "[ADDR]", "frames by zone and owner; the one of ADDR",
 	    0, 1, ddb_show_page, false },
+	{ "show range", "", "ranges freed and kept, by window and size",
+	    0, 0, ddb_show_range, false },
 	{ "show slab", "[all]", "the caches; all: those never used, too",
 	    0, 1, ddb_show_slab, false },
 };

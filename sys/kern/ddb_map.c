@@ -4,6 +4,7 @@
  */
 #include <kern/ddb.h>
 #include <kern/mapwalk.h>
+#include <vm/kmem_range.h>
 
 #define LINES		40	/* of pieces, unless more are asked for */
 #define RULE "---------- ----------  -------- --------  ---- ------"
@@ -51,7 +52,7 @@ print_region(const struct piece *p)
 	printf("  %c%c%c  %6s  %s", (vi->vi_prot & VM_PROT_READ) ? 'r' : '-',
 	    (vi->vi_prot & VM_PROT_WRITE) ? 'w' : '-',
 	    (vi->vi_prot & VM_PROT_EXECUTE) ? 'x' : '-', guards,
-	    vi->vi_owner == NULL ? "?" : vi->vi_owner);
+	    kmem_range_owner(vi));
 	if (vi->vi_wired != 0)
 		printf(", wired %u", vi->vi_wired);
 }

@@ -1,9 +1,11 @@
 /*
- * show page, show malloc, show slab: tables of what the allocators count.
+ * show page, show malloc, show slab, show range: tables of what the
+ * allocators count.
  */
 #include <kern/ddb.h>
 #include <kern/mapwalk.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_phys.h>
 
@@ -56,6 +58,8 @@ print_user(const struct vm_page *pg)
 {
 	const struct kmalloc_type *kt = pg->pg_slab;
 
+	if (pg->pg_owner == VM_PAGE_KMEM && (pg->pg_flags & VM_PAGE_CACHED))
+		printf(", freed and kept");
 	if (pg->pg_owner != VM_PAGE_KMEM || pg->pg_slab == NULL)
 		return;
 	if (pg->pg_flags & VM_PAGE_SLAB)
@@ -184,4 +188,40 @@ ddb_show_slab(const struct ddb_args *da)
 	if (idle != 0)
 		printf("; %lu caches were never used (`show slab all`)", idle);
 	printf("\n");
+}
+
+static void
+print_bins(const char *window, enum kmem_window w)
+{
+	struct kmem_range_bin kb;
+
+	for (unsigned n = 1; n <= KMEM_RANGE_PAGES; n++) {
+		kmem_range_bin(w, n, &kb);
+		if (kb.krb_hits + kb.krb_misses + kb.krb_n == 0)
+			continue;
+		printf("%-8s %5u  %7u %7u %6u  %10llu %10llu\n", window, n,
+		    kb.krb_n, kb.krb_max, kb.krb_idle,
+		    (unsigned long long)kb.krb_hits,
+		    (unsigned long long)kb.krb_misses);
+	}
+}
+
+void
+ddb_show_range(const struct ddb_args *da)
+{
+	struct kmem_range_stats ks;
+
+	kmem_range_stats(&ks);
+	printf("window   pages     kept at most   idle        hits     misses"
+	    "\n");
+	print_bins("heap", KMEM_HEAP);
+	print_bins("slab", KMEM_SLAB);
+	print_bins("else", KMEM_MISC);
+	printf("%s; %lu pages kept, at most %lu, the most there were %lu\n",
+	    ks.krs_on ? "on" : "off", ks.krs_pages, ks.krs_max, ks.krs_high);
+	printf("%llu hits, %llu misses; %llu ranges kept, %llu not for want "
+	    "of room, %llu freed later\n", (unsigned long long)ks.krs_hits,
+	    (unsigned long long)ks.krs_misses,
+	    (unsigned long long)ks.krs_kept, (unsigned long long)ks.krs_full,
+	    (unsigned long long)ks.krs_freed);
 }

@@ -9,6 +9,7 @@
 #include <kern/mapwalk.h>
 #include <kern/md.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_range.h>
 #include <vm/vm_phys.h>
 
 static void	banner(void);
@@ -62,6 +63,8 @@ slab_init(void)
 	char size[SIZESTR];
 
 	kmem_cache_bootstrap();
+	if (bootopt("norange"))
+		kmem_range_enable(false);
 	printf("slab: caches in [0x%08lx, 0x%08lx), %s\n", VM_SLAB_MIN,
 	    VM_SLAB_MAX, size_str(size, VM_SLAB_MAX - VM_SLAB_MIN));
 }

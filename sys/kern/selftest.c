@@ -13,6 +13,7 @@
 #include <kern/md.h>
 #include <kern/selftest.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_range.h>
 #include <vm/vm_phys.h>
 
 static const struct selftest tests[] = {
@@ -35,6 +36,7 @@ static const struct selftest tests[] = {
 	{ "kmem frees", test_kmem_frees },
 	{ "kmem churn", test_kmem_churn },
 	{ "kmem failures", test_kmem_failures },
+	{ "kmem range", test_kmem_range },
 	{ "cache", test_cache },
 	{ "cache misuse", test_cache_misuse },
 	{ "kmalloc", test_kmalloc },
@@ -103,6 +105,8 @@ test_structures(void)
 		return test_failed("vm_phys_check: %s", wrong);
 	if ((wrong = md_pmap_check()) != NULL)
 		return test_failed("md_pmap_check: %s", wrong);
+	if ((wrong = kmem_range_check()) != NULL)
+		return test_failed("kmem_range_check: %s", wrong);
 	if ((wrong = kmalloc_check()) != NULL)
 		return test_failed("kmalloc_check: %s", wrong);
 	for (struct kmem_cache *kc = NULL;

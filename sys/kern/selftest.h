@@ -53,6 +53,7 @@ const char *test_kmem_sizes(void);
 const char *test_kmem_frees(void);
 const char *test_kmem_churn(void);
 const char *test_kmem_failures(void);
+const char *test_kmem_range(void);
 const char *test_cache(void);
 const char *test_cache_misuse(void);
 const char *test_kmalloc(void);

@@ -38,7 +38,7 @@ test_pmap_check(void)
 	if (wrong == NULL && md_pmap_check() == NULL)
 		wrong = "a page without access is not seen";
 	pmap_protect(kernel_pmap, va, va + PAGE_SIZE, VM_PROT_RW);
-	kmem_free(kernel_map, va, PAGE_SIZE);
+	kmem_free_now(kernel_map, va, PAGE_SIZE);
 	if (vm_phys_alloc(VM_PAGE_KMEM, &pa) != 0)
 		return "no frame";
 	pmap_kenter(va, &pa, 1, VM_PROT_RW);
@@ -140,7 +140,7 @@ share_kernel(struct pmap *pm)
 		wrong = test_panics(peek_at, (void *)(UVA + PAGE_SIZE),
 		    "read of", "not present");
 	pmap_activate(pm);
-	kmem_free(kernel_map, va, PAGE_SIZE);
+	kmem_free_now(kernel_map, va, PAGE_SIZE);
 	if (wrong == NULL)
 		wrong = test_panics(peek_at, (void *)va, "read of",
 		    "not present");

@@ -6,6 +6,7 @@
 #include <kern/selftest.h>
 #include <libkern/errno.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_range.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_kmem.h>
 #include <vm/vm_phys.h>
@@ -367,8 +368,9 @@ fail_nth(enum vm_fail_site site, unsigned long n, bool *failed)
 	return vm_map_check(kernel_map);
 }
 
-const char *
-test_kmem_failures(void)
+/* Of a range that is kept for the next one, nothing has to be asked for. */
+static const char *
+fail_each(void)
 {
 	const char *wrong;
 	bool failed;
@@ -391,6 +393,50 @@ test_kmem_failures(void)
 		wrong = fail_nth(VM_FAIL_PTP, 1, &failed);
 	if (wrong == NULL)
 		wrong = fail_nth(VM_FAIL_ENTRY, 1, &failed);
+	return wrong;
+}
+
+const char *
+test_kmem_failures(void)
+{
+	bool was = kmem_range_enable(false);
+	const char *wrong = fail_each();
+
+	kmem_range_enable(was);
+	return wrong;
+}
+
+/* What is freed is had again as it is; and kept from nobody who needs it. */
+const char *
+test_kmem_range(void)
+{
+	const vsize_t size = 3 * PAGE_SIZE;
+	unsigned long before = frames_free();
+	bool was = kmem_range_enable(true);
+	const char *wrong = NULL;
+	vaddr_t a, b;
+
+	a = kmem_alloc(kernel_map, size, KM_HEAP | KM_NOSLEEP);
+	if (a == 0)
+		return "no memory";
+	fill((void *)a, size, 9);
+	kmem_free(kernel_map, a, size);
+	if (!kmem_range_kept(a))
+		wrong = "a range that was freed is not kept";
+	if (wrong == NULL)
+		wrong = bad_free(a, size);
+	if (wrong == NULL)
+		wrong = bad_free(a + PAGE_SIZE, PAGE_SIZE);
+	b = kmem_alloc(kernel_map, size, KM_HEAP | KM_NOSLEEP);
+	if (wrong == NULL && (a != b || !filled((void *)a, size, 9)))
+		wrong = "a range that was kept is not the same";
+	if (wrong == NULL)
+		wrong = kmem_range_check();
+	kmem_free(kernel_map, b, size);
+	kmem_range_enable(false);
+	if (wrong == NULL && (readable(a) || frames_free() != before))
+		wrong = "a range is still there after the cache was emptied";
+	kmem_range_enable(was);
 	return wrong;
 }
 

@@ -10,7 +10,8 @@
  * does it, kmem_alloc(kernel_map, ..., KM_SLAB), and nothing is scripted:
  * before each step a flat walk over the window says where best fit has to
  * put the slab, the strip is drawn from the live tree after it, and what is
- * written into each slab must still be there in the end.
+ * written into each slab must still be there in the end.  The range cache,
+ * which would keep what is freed here from the map, is off meanwhile.
  *
  * In a window that has been in use, small holes elsewhere would rightly take
  * the slabs, and there would be nothing to see.  So all holes but the largest
@@ -19,6 +20,7 @@
  */
 #include <kern/kern.h>
 #include <kern/mapwalk.h>
+#include <vm/kmem_range.h>
 #include <vm/vm_kmem.h>
 
 #define NSLABS		7		/* A to G */
@@ -314,6 +316,7 @@ bool
 slabs_demo(bool show)
 {
 	struct story st = { .st_show = show };
+	bool range = kmem_range_enable(false);
 	unsigned long before = frames_free(), after;
 	struct hole_sum was, is;
 
@@ -325,6 +328,7 @@ slabs_demo(bool show)
 		destroy(&st, (char)('A' + i));
 	unplug();
 	after = frames_free();
+	kmem_range_enable(range);
 	hole_sum(kernel_map, VM_SLAB_MIN, VM_SLAB_MAX, &is);
 	say(&st, "   6. Destroy all.  Frames free before: %lu, after: %lu, "
 	    "difference %ld.\n", before, after, (long)(after - before));
@@ -435,9 +439,11 @@ bool
 slabs_churn(unsigned n, uint64_t seed, bool show)
 {
 	struct churn *c = show ? &by_command : &by_test;
+	bool range = kmem_range_enable(false);
 	bool ok = churn(c, n, seed);
 	const char *wrong = vm_map_check(kernel_map);
 
+	kmem_range_enable(range);
 	if (wrong != NULL)
 		printf("churn: %s\n", wrong);
 	ok = ok && wrong == NULL;

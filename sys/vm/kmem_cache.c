@@ -68,6 +68,7 @@
 
 #include <libkern/errno.h>
 #include <vm/kmem_cache_impl.h>
+#include <vm/kmem_range.h>
 
 /* Addresses that a refused kmem_cache_destroy prints. */
 #define REPORT_MAX	8u
@@ -495,17 +496,22 @@ unsigned long
 kmem_reap_tick(void)
 {
 	const unsigned long now = vm_host_ticks();
+	unsigned long pages = kmem_range_tick();
 
 	if (vm_host_intr() || now - kmem.tick < KMEM_REAP_TICKS)
-		return 0;
+		return pages;
 	kmem.tick = now;
-	return kmem_pages_drain() + for_each(reap_idle, ULONG_MAX);
+	pages += kmem_pages_drain();
+	return pages + for_each(reap_idle, ULONG_MAX);
 }
 
 unsigned long
 kmem_cache_reap_all(void)
 {
-	return reclaim(ULONG_MAX);
+	unsigned long pages = reclaim(ULONG_MAX);
+
+	kmem_range_drain();
+	return pages;
 }
 
 /* Collect objects of one slab that are out.  => how many there are now */

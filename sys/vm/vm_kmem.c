@@ -15,6 +15,9 @@
  * their mapping is gone from the page tables and the TLB.  When anything is
  * missing half way, what was done is undone by the same code that frees.
  *
+ * In front of all this stands the range cache (kmem_range.c): what was freed
+ * lately serves the next request of its window and size as it is.
+ *
  * 2. Pressure
  *
  *	no frame, addresses or entry
@@ -23,6 +26,14 @@
  *	   |   order of their priorities, for as much as is needed; try again
  *	   +-> ask for all that there is; try again, as long as any comes
  *	   +-> KM_NOSLEEP fails; others sleep, and begin anew when they wake
+ *
+ * The first that is asked is the range cache, which empties itself: so no
+ * request fails for frames or addresses that lie there.
+ *
+ * Who is asked may say that it gave and not mean it: a client that frees a
+ * page and allocates another in its place.  What counts is that there are more
+ * free frames than ever before in this request; after RECLAIM_IDLE rounds
+ * without, it fails or sleeps.
  *
  * Sleepers are woken by each kmem_free, which gives back addresses as well,
  * and when others than kmem gave back so many frames that a watermark of
@@ -33,8 +44,9 @@
  * One reclaim at a time: the reclaim lock, outermost of all, guards the list
  * and is held for as long as one is asked.  Who comes second waits for what
  * the first one frees, rather than fail beside it.  A reclaim never begins
- * within another: who holds the lock gets nothing.  (That it is a lock also
- * means that a panic which is caught lets go of it.)
+ * within another: who holds the lock gets nothing, and does not sleep either:
+ * who is asked for memory may ask for some, and fails where there is none.
+ * (That it is a lock also means that a panic which is caught lets go of it.)
  *
  * Otherwise the layers below take and drop theirs one after the other.
  */
@@ -42,6 +54,7 @@
 #include <limits.h>
 
 #include <libkern/errno.h>
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_kmem.h>
@@ -58,6 +71,15 @@
 #define MARK_LOW	64
 #define MARK_HIGH	32
 
+/*
+ * On several CPUs others may take what was reclaimed for us, honestly; not so
+ * many times in a row.
+ */
+#define RECLAIM_IDLE	64
+
+/* With KM_*: any range of the window and size will do as well. */
+#define KM_PLAIN	0x8000
+
 static struct vm_rwlock reclaim_lock;
 static struct kmem_reclaimer *reclaimers;	/* by priority */
 
@@ -65,6 +87,7 @@ static struct kmem_reclaimer *reclaimers;	/* by priority */
 static void
 frames_watch(bool low)
 {
+	kmem_range_frames_low(low);
 	if (!low)
 		vm_host_wakeup(&reclaimers);
 }
@@ -76,6 +99,7 @@ kmem_bootstrap(void)
 
 	vm_rw_init(&reclaim_lock, "kmem reclaim");
 	reclaimers = NULL;
+	kmem_range_bootstrap();
 	vm_phys_watch(n / MARK_LOW, n / MARK_HIGH, frames_watch);
 }
 
@@ -107,12 +131,14 @@ kmem_reclaim(unsigned long pages)
 	if (vm_host_intr() || vm_rw_held_write(&reclaim_lock))
 		return 0;
 	vm_rw_enter_write(&reclaim_lock);
+	kmem_range_reclaiming(true);
 	for (kr = reclaimers; kr != NULL && got < pages; kr = kr->kr_next) {
 		kr->kr_calls++;
 		n = kr->kr_reclaim(pages - got);
 		kr->kr_pages += n;
 		got += n;
 	}
+	kmem_range_reclaiming(false);
 	vm_rw_exit_write(&reclaim_lock);
 	return got;
 }
@@ -187,6 +213,8 @@ back(vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags, const char *owner)
 	pg = vm_phys_page(first);
 	pg->pg_npages = (uint32_t)atop(eva - sva);
 	pg->pg_name = owner;
+	if ((flags & KM_PLAIN) != 0 && pg->pg_npages <= KMEM_RANGE_PAGES)
+		pg->pg_flags = VM_PAGE_RANGE;
 	return 0;
 }
 
@@ -211,68 +239,164 @@ try_alloc(struct vm_map *map, const struct vm_map_request *vr, int flags,
 	return 0;
 }
 
+/* How hard a request has tried. */
+struct effort {
+	unsigned long	ef_pages;	/* to ask for */
+	pfn_t		ef_best;	/* frames that were free, at best */
+	unsigned	ef_idle;	/* rounds without more */
+};
+
+/* Have others give.  => false: there is no point in trying again */
+static bool
+make_room(struct effort *ef)
+{
+	pfn_t nfree;
+
+	if (kmem_reclaim(ef->ef_pages) == 0)
+		return false;
+	ef->ef_pages = ULONG_MAX;
+	nfree = vm_phys_nfree();
+	if (nfree > ef->ef_best) {
+		ef->ef_best = nfree;
+		ef->ef_idle = 0;
+	} else
+		ef->ef_idle++;
+	return ef->ef_idle < RECLAIM_IDLE;
+}
+
+/* Wait for others to give.  => false: one cannot, or the caller must not */
+static bool
+wait_for_room(int flags)
+{
+	return (flags & KM_NOSLEEP) == 0 &&
+	    !vm_rw_held_write(&reclaim_lock) && vm_host_sleep(&reclaimers);
+}
+
+/* From the range cache. */
+static bool
+try_range(enum kmem_window w, vsize_t size, const char *owner, int flags,
+    vaddr_t *addr)
+{
+	vaddr_t va = kmem_range_take(w, atop(size), owner);
+
+	if (va == 0)
+		return false;
+	if ((flags & KM_ZERO) != 0)
+		memset((void *)va, 0, size);
+	*addr = va;
+	return true;
+}
+
+/* From the map; w is the window of a plain request, or KMEM_NWINDOWS. */
+static int
+alloc_new(struct vm_map *map, const struct vm_map_request *vr,
+    enum kmem_window w, int flags, vaddr_t *addr)
+{
+	struct effort ef = { .ef_pages = atop(vr->vr_size) };
+	int error;
+
+	if (w != KMEM_NWINDOWS)
+		flags |= KM_PLAIN;
+	for (;;) {
+		error = try_alloc(map, vr, flags, addr);
+		if (error != ENOMEM || (flags & KM_EASY) || vm_host_intr())
+			return error;
+		if (make_room(&ef))
+			continue;
+		if (!wait_for_room(flags))
+			return ENOMEM;
+		ef = (struct effort){ .ef_pages = atop(vr->vr_size) };
+		if (try_range(w, vr->vr_size, vr->vr_owner, flags, addr))
+			return 0;
+	}
+}
+
+/*
+ * The window of a request that has nothing but a window and a size, so that
+ * any range of that window and size will do; else KMEM_NWINDOWS.
+ */
+static enum kmem_window
+plain_window(const struct vm_map *map, const struct vm_map_request *vr)
+{
+	if (map != kernel_map ||
+	    (vr->vr_align != 0 && vr->vr_align != PAGE_SIZE) ||
+	    (vr->vr_guard_lo | vr->vr_guard_hi) != 0 ||
+	    vr->vr_policy != VM_FIT_BEST || vr->vr_prot != VM_PROT_RW ||
+	    !page_aligned(vr->vr_size))
+		return KMEM_NWINDOWS;
+	if (vr->vr_min == VM_SLAB_MIN && vr->vr_max == VM_SLAB_MAX)
+		return KMEM_SLAB;
+	if (vr->vr_min == VM_HEAP_MIN && vr->vr_max == VM_HEAP_MAX)
+		return KMEM_HEAP;
+	if (vr->vr_min == VM_MISC_MIN && vr->vr_max == VM_MISC_MAX)
+		return KMEM_MISC;
+	return KMEM_NWINDOWS;
+}
+
 int
 kmem_alloc_request(struct vm_map *map, const struct vm_map_request *vr,
     int flags, vaddr_t *addr)
 {
 	struct vm_map_request want = *vr;
-	unsigned long pages;
-	int error;
+	enum kmem_window w;
 
 	if (want.vr_prot == VM_PROT_NONE)
 		want.vr_prot = VM_PROT_RW;
 	if (map->vm_pmap != kernel_pmap || map->vm_flags != VM_MAP_KERNEL ||
 	    (want.vr_prot & VM_PROT_READ) == 0)
 		return EINVAL;
-	pages = atop(want.vr_size);
-	for (;;) {
-		error = try_alloc(map, &want, flags, addr);
-		if (error != ENOMEM || (flags & KM_EASY) || vm_host_intr())
-			return error;
-		if (kmem_reclaim(pages) != 0) {
-			pages = ULONG_MAX;
-			continue;
-		}
-		pages = atop(want.vr_size);
-		if ((flags & KM_NOSLEEP) != 0 || !vm_host_sleep(&reclaimers))
-			return ENOMEM;
-	}
+	w = plain_window(map, &want);
+	if (try_range(w, want.vr_size, want.vr_owner, flags, addr))
+		return 0;
+	return alloc_new(map, &want, w, flags, addr);
 }
+
+/* The windows that kmem_alloc's flags choose. */
+static const struct window {
+	vaddr_t		w_min, w_max;
+	const char	*w_owner;
+} windows[] = {
+	[KMEM_HEAP] = { VM_HEAP_MIN, VM_HEAP_MAX, "heap" },
+	[KMEM_SLAB] = { VM_SLAB_MIN, VM_SLAB_MAX, "slab" },
+	[KMEM_MISC] = { VM_MISC_MIN, VM_MISC_MAX, "kmem" },
+};
 
 vaddr_t
 kmem_alloc(struct vm_map *map, vsize_t size, int flags)
 {
-	struct vm_map_request vr = {
-		.vr_size = round_page(size),
-		.vr_min = map->vm_min,
-		.vr_max = map->vm_max,
-		.vr_owner = "kmem",
-	};
+	enum kmem_window w = (flags & KM_HEAP) ? KMEM_HEAP :
+	    (flags & KM_SLAB) ? KMEM_SLAB : KMEM_MISC;
+	const struct window *win = &windows[w];
+	struct vm_map_request vr;
 	vaddr_t addr;
 
-	if (map == kernel_map) {
-		vr.vr_min = VM_MISC_MIN;
-		vr.vr_max = VM_MISC_MAX;
-	}
-	switch (flags & (KM_HEAP | KM_SLAB)) {
-	case KM_HEAP:
-		vr.vr_min = VM_HEAP_MIN;
-		vr.vr_max = VM_HEAP_MAX;
-		vr.vr_owner = "heap";
-		break;
-	case KM_SLAB:
-		vr.vr_min = VM_SLAB_MIN;
-		vr.vr_max = VM_SLAB_MAX;
-		vr.vr_owner = "slab";
-		break;
-	case KM_HEAP | KM_SLAB:
+	/* round_page makes a size that wraps 0, which is refused as 0 is. */
+	size = round_page(size);
+	if ((flags & KM_HEAP) && (flags & KM_SLAB))
 		return 0;
+	if (map == kernel_map &&
+	    try_range(w, size, win->w_owner, flags, &addr))
+		return addr;
+	vr = (struct vm_map_request){
+		.vr_size = size,
+		.vr_min = win->w_min,
+		.vr_max = win->w_max,
+		.vr_prot = VM_PROT_RW,
+		.vr_owner = win->w_owner,
+	};
+	if (map == kernel_map)
+		return alloc_new(map, &vr, w, flags, &addr) == 0 ? addr : 0;
+	if (w == KMEM_MISC) {
+		vr.vr_min = map->vm_min;
+		vr.vr_max = map->vm_max;
 	}
-	/* round_page made a size that wraps 0, which is refused as 0 is. */
 	return kmem_alloc_request(map, &vr, flags, &addr) == 0 ? addr : 0;
 }
 
-/* What is wrong with a free, in words and with everything we know. */
+/*
+ * What is wrong with a free, in words and with everything we know.  A range
+ * that the range cache keeps is nobody's, though the map has it.
+ */
 static void __dead2
 kmem_free_panic(struct vm_map *map, vaddr_t addr, vsize_t size, int error)
 {
@@ -283,7 +407,13 @@ kmem_free_panic(struct vm_map *map, vaddr_t addr, vsize_t size, int error)
 		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: nothing is "
 		    "allocated there (freed twice, or foreign)", map->vm_name,
 		    addr, size);
-	owner = vi.vi_owner != NULL ? vi.vi_owner : "nobody";
+	if (map == kernel_map && kmem_range_kept(vi.vi_start))
+		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: nothing is "
+		    "allocated there (freed twice: [%#lx, %#lx) is kept for "
+		    "whoever is next)", map->vm_name, addr, size,
+		    vi.vi_start, vi.vi_end);
+	owner = map == kernel_map ? kmem_range_owner(&vi) :
+	    vi.vi_owner != NULL ? vi.vi_owner : "nobody";
 	if (error == EBUSY)
 		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: region "
 		    "[%#lx, %#lx) of %s is wired or not to be freed",
@@ -298,7 +428,7 @@ kmem_free_panic(struct vm_map *map, vaddr_t addr, vsize_t size, int error)
 }
 
 void
-kmem_free(struct vm_map *map, vaddr_t addr, vsize_t size)
+kmem_free_now(struct vm_map *map, vaddr_t addr, vsize_t size)
 {
 	struct vm_map_entry *e;
 	int error;
@@ -309,4 +439,19 @@ kmem_free(struct vm_map *map, vaddr_t addr, vsize_t size)
 	unback(addr, addr + round_page(size));
 	vm_map_free_end(map, e);
 	vm_host_wakeup(&reclaimers);
+}
+
+void
+kmem_free(struct vm_map *map, vaddr_t addr, vsize_t size)
+{
+	enum kmem_range_put put = KMEM_RANGE_NOT;
+
+	if (map == kernel_map)
+		put = kmem_range_put(addr, atop(round_page(size)));
+	if (put == KMEM_RANGE_TWICE)
+		kmem_free_panic(map, addr, size, EINVAL);
+	if (put == KMEM_RANGE_NOT)
+		kmem_free_now(map, addr, size);
+	else
+		vm_host_wakeup(&reclaimers);
 }

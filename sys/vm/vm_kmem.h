@@ -33,9 +33,17 @@ int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
  * => never allocates, never fails; a range that is not exactly an
  *    allocation's (double, wrong size, interior, foreign) is a panic that
  *    names all arguments, and the map is as it was
- * => unmapped, flushed from the TLB, and only then are the frames free
+ * => unmapped, flushed from the TLB, and only then are the frames free; or
+ *    kept as it is for the next request of its window and size (kmem_range.h)
  */
 void	kmem_free(struct vm_map *, vaddr_t addr, vsize_t size);
+
+/*
+ * The same, past the range cache: on return nothing is mapped there.
+ * => for the range cache itself, and for whoever knows that it does not keep
+ *    the range
+ */
+void	kmem_free_now(struct vm_map *, vaddr_t addr, vsize_t size);
 
 /*
  * Whoever holds memory that it could give back registers here, with a name
@@ -43,7 +51,8 @@ void	kmem_free(struct vm_map *, vaddr_t addr, vsize_t size);
  * as much as it needs before it fails or sleeps.
  * => kr_reclaim(pages) returns the pages that went back; it is called with
  *    kmem's reclaim lock held and no other, never from an interrupt and never
- *    within itself, and must neither allocate nor sleep
+ *    within itself, and must not sleep; where it allocates it gets what is
+ *    there, or nothing
  * => the structure is the caller's and stays registered
  */
 struct kmem_reclaimer {
@@ -53,6 +62,7 @@ struct kmem_reclaimer {
 	struct kmem_reclaimer *kr_next;
 	uint64_t	kr_calls, kr_pages;	/* asked, and given */
 };
+#define KR_RANGE	5	/* the range cache, which is quick to empty */
 #define KR_FREE		10	/* what is kept for nobody: empty slabs */
 #define KR_CACHE	20	/* what can be had again: clean pages */
 #define KR_DIRTY	30	/* what has to be written first */

@@ -19,6 +19,8 @@
  * the middle of a region goes.
  *
  * In a kernel map regions are never cut: the range must be whole regions.
+ * What the range cache keeps is free to whoever asks, and what is changed
+ * here it must not keep: it looks at frames, and not at the map.
  *
  * 2. Guards
  *
@@ -31,6 +33,7 @@
  */
 
 #include <libkern/errno.h>
+#include <vm/kmem_range.h>
 #include <vm/pmap.h>
 #include <vm/vm_map_impl.h>
 
@@ -144,6 +147,9 @@ look(struct vm_map *map, vaddr_t start, vaddr_t end, const struct range_op *op,
 		else if (map->vm_flags == VM_MAP_KERNEL &&
 		    !whole(e, start, end))
 			*error = EINVAL;
+		else if (map == kernel_map &&
+		    !kmem_range_forbid(vme_usable_start(e)))
+			*error = EFAULT;
 		else
 			*error = op->ro_look(e);
 		if (*error != 0)

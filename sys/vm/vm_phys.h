@@ -44,7 +44,8 @@ enum vm_page_owner {
  *
  *	kmem		on the first frame of an allocation how many pages
  *			it has, and who asked; or, as the flags say, the
- *			slab, or the kmalloc_type of the block
+ *			slab, or the kmalloc_type of the block; of a range
+ *			that the range cache keeps: who had it last, or NULL
  *	user		the page's place in an object, and that object.  Who
  *			looks for pages to put out goes round the array by
  *			frame number, as a clock's hand, and needs no links.
@@ -59,7 +60,8 @@ struct vm_page {
 		uint32_t pg_offset;	/* user: in the object, in pages */
 	};
 	union {
-		const char *pg_name;	/* no flags: who asked, or NULL */
+		const char *pg_name;	/* neither of the first two flags:
+					   who asked, or NULL */
 		void	*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
 					   VM_PAGE_HEAP: the kmalloc_type of
 					   the block that begins here */
@@ -71,6 +73,8 @@ struct vm_page {
 /* pg_flags */
 #define VM_PAGE_SLAB	0x01
 #define VM_PAGE_HEAP	0x02
+#define VM_PAGE_RANGE	0x04	/* begins a plain range of kmem_alloc's, */
+#define VM_PAGE_CACHED	0x08	/* freed, and kept (kmem_range.c) */
 
 struct vm_phys_stats {
 	pfn_t	ps_total[VM_NZONES];	/* frames ever handed to vm_phys */
