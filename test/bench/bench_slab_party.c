@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,7 +161,7 @@ party_trim(const struct party *p)
 	switch (p - parties) {
 	case SLAB:
 	case KMALLOC:
-		kmem_cache_reap_all();
+		kmem_reclaim(ULONG_MAX);
 		break;
 	case JEMALLOC:
 		trim.jemalloc("thread.tcache.flush", NULL, NULL, NULL, 0);
