@@ -10,7 +10,7 @@
 #include <libkern/bitmap.h>
 #include <libkern/errno.h>
 #include <libkern/libkern.h>
-#include <vm/vm_phys.h>
+#include <vm/vm_phys_impl.h>
 
 #include "host.h"
 #include "must.h"
@@ -262,7 +262,8 @@ START_TEST(four_gigabytes)
 	pfn_t i;
 
 	ck_assert_uint_eq(vm_phys_size(PFN_MAX),
-	    roundup2(135300u + PFN_MAX, 8u) + PFN_MAX * sizeof(struct vm_page));
+	    roundup2(135300u + PFN_MAX / 4, 8u) +
+	    PFN_MAX * sizeof(struct vm_page));
 	make(PFN_MAX);
 	vm_phys_add(0, PFN_MAX);
 	for (i = 0; i < PFN_MAX; i++)
@@ -468,9 +469,9 @@ settle(void)
 {
 	paddr_t pa;
 
-	ck_assert_int_eq(vm_phys_alloc_run(1, 1, 0, 0, PFN_MAX, VM_PAGE_USER,
+	ck_assert_int_eq(vm_phys_alloc_run(2, 1, 0, 0, PFN_MAX, VM_PAGE_USER,
 	    &pa), 0);
-	vm_phys_free_run(pa, 1);
+	vm_phys_free_run(pa, 2);
 }
 
 /* Each thing that vm_phys_check promises to see. */
@@ -478,7 +479,8 @@ START_TEST(check_sees_faults)
 {
 	struct vm_page *pg, *none, was;
 	uint32_t *bits;
-	uint8_t *state;
+	uint8_t *state, all;
+	unsigned shift;
 	paddr_t pa, plain;
 
 	make(MODEL_MAX);
@@ -520,18 +522,21 @@ START_TEST(check_sees_faults)
 	bits[0] |= 1;
 	SEEN(bits[0] &= ~1u, "summary");
 	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &plain), 0);
-	state = (uint8_t *)mem + bitmap_size(npfn) + atop(plain);
+	state = &vm_frames.vf_state[atop(plain) / 4];
+	shift = atop(plain) % 4 * 2;
+	all = *state;
+	ck_assert_uint_eq(all >> shift & 3, STATE_KMEM);
 	ck_assert(vm_phys_check() == NULL);
-	*state |= 0x40;
-	SEEN(*state &= 0xBF, "P2: a plain");
-	*state = 0x80 | VM_PAGE_USER;
-	SEEN(*state = 0x80 | VM_PAGE_KMEM, "P3");
-	*state = 0x80 | VM_PAGE_FREE;
-	SEEN(*state = 0x80 | VM_PAGE_KMEM, "P1");
+	*state ^= (uint8_t)((STATE_KMEM ^ STATE_USER) << shift);
+	SEEN(*state = all, "P3");
+	*state |= (uint8_t)(STATE_NONE << shift);
+	SEEN(*state = all, "owner");
+	*state ^= (uint8_t)(STATE_KMEM << shift);
+	SEEN(*state = all, "P1");
 	vm_phys_page(plain)->pg_npages = 3;
-	ck_assert_uint_eq(*state, 0);
-	*state = 0x80 | VM_PAGE_KMEM;
-	SEEN(*state = 0, "P2: a plain");
+	ck_assert_uint_eq(*state >> shift & 3, STATE_PAGE);
+	*state = all;
+	SEEN(*state ^= (uint8_t)(STATE_KMEM << shift), "P2: a plain");
 	/* One that is at hand must not be in the bitmap, too. */
 	vm_phys_free(plain);
 	bits[atop(plain) / 32] |= 1u << (atop(plain) % 32);

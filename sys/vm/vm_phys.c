@@ -11,24 +11,25 @@
  *			above it (libkern/bitmap.c) lead to the lowest free
  *			frame of a zone in at most four bit-scans; a hint, to
  *			the same word as the last time in one.
- *	the hand	free frames of one word, taken out of the bitmap: the
- *			lowest of the highest zone, and so the next to go.
+ *	a hand		for each zone: its lowest free frames, as far as they
+ *			lie in one word, taken out of the bitmap.
  *	struct vm_page	one a frame: owner, references, and two words for
  *			whoever has it.
- *	a state		a byte a frame: that it is out alone, to which owner,
- *			and that nobody has looked at its vm_page yet.
+ *	a state		two bits a frame: that it is out, to kmem or to the
+ *			user, and that nobody has looked at its vm_page yet.
  *
  * Most frames are taken and given back with nobody ever asking for their
  * vm_page.  Those are plain: what their vm_page would say stands in the state,
- * and it is written when it is first asked for (vm_phys_page).  A million
- * bytes stay in a cache that a million structures do not fit in: of the two
- * misses that a random free and the next allocation had, none is left.
+ * and it is written when it is first asked for (vm_phys_page).  The states of
+ * 4 GB take 256 KB, and stay in a cache that a million structures do not fit
+ * in: of the two misses that a random free and the next allocation had, none
+ * is left.
  *
  * Lowest first packs what is in use below and what is free above.  So a frame
- * that is given back mostly lies below all that are free, and is the next one
- * to go: it stays at hand, and bitmap and summaries never hear of it.  Calls
- * that look for more than the next frame settle first: what is at hand goes
- * back to the bitmap.
+ * that is given back mostly lies below all that are free in its zone, and is
+ * the next one to go: it stays at hand, and bitmap and summaries never hear of
+ * it.  Calls that look for more than the next frame settle first: what is at
+ * hand goes back to the bitmap.
  *
  * A frame's life: RESERVED (absent, the firmware's, the image's) until it is
  * handed over by vm_phys_add; FREE; another owner's, from an alloc until its
@@ -56,7 +57,7 @@
  *  P5	ps_low is true when fewer than ps_mark_low frames are free, false when
  *	at least ps_mark_high are, and what it was before in between.
  *  P6	No bit of a zone is set below the zone's hint.
- *  P7	What is at hand is of the highest zone, and below that one's hint.
+ *  P7	What is at hand for a zone is of that zone, and below its hint.
  *
  * 4. Locking
  *
@@ -103,55 +104,98 @@ struct vm_frames vm_frames;
 
 static struct vm_phys *const vp = &vm_phys_self;
 
-static void
-state_set_locked(pfn_t pfn, unsigned state)
+/* Of which owners a frame can be plain. */
+static const uint8_t plain_state[VM_PAGE_NOWNERS] = {
+	[VM_PAGE_KMEM] = STATE_KMEM,
+	[VM_PAGE_USER] = STATE_USER,
+};
+
+/* Atomic: vm_phys_page looks without the lock. */
+static inline void
+state_set_locked(pfn_t pfn, enum vm_phys_state state)
 {
-	__atomic_store_n(&vm_frames.vf_state[pfn], (uint8_t)state,
+	uint8_t *byte = &vm_frames.vf_state[pfn / STATE_BYTE];
+	unsigned shift = pfn % STATE_BYTE * STATE_BITS;
+	unsigned was = *byte & ~(STATE_MASK << shift);
+
+	__atomic_store_n(byte, (uint8_t)(was | state << shift),
 	    __ATOMIC_RELEASE);
+}
+
+/* The same for n frames. */
+static void
+state_fill_locked(pfn_t pfn, pfn_t n, enum vm_phys_state state)
+{
+	const uint8_t all = (uint8_t)(state * 0x55u);
+
+	while (n > 0) {
+		if (pfn % STATE_BYTE != 0 || n < STATE_BYTE) {
+			state_set_locked(pfn++, state);
+			n--;
+			continue;
+		}
+		__atomic_store_n(&vm_frames.vf_state[pfn / STATE_BYTE], all,
+		    __ATOMIC_RELEASE);
+		pfn += STATE_BYTE;
+		n -= STATE_BYTE;
+	}
+}
+
+/* What an allocated frame's vm_page says at first. */
+static void
+page_write_locked(pfn_t pfn, unsigned owner)
+{
+	vm_frames.vf_page[pfn] = (struct vm_page){
+		.pg_owner = (uint8_t)owner, .pg_refs = 1, .pg_npages = 1
+	};
 }
 
 /* The vm_page of an allocated frame; a plain one is so no more. */
 static struct vm_page *
 page_locked(pfn_t pfn)
 {
-	struct vm_page *pg = &vm_frames.vf_page[pfn];
-
-	if (state_of(pfn) != 0) {
-		pg->pg_owner = (uint8_t)owner_locked(pfn);
-		pg->pg_refs = 1;
-		pg->pg_npages = 1;
-		state_set_locked(pfn, 0);
+	if (state_of(pfn) != STATE_PAGE) {
+		page_write_locked(pfn, owner_locked(pfn));
+		state_set_locked(pfn, STATE_PAGE);
 	}
-	return pg;
+	return &vm_frames.vf_page[pfn];
+}
+
+static size_t
+states_size(pfn_t npfn)
+{
+	return howmany(npfn, STATE_BYTE);
 }
 
 size_t
 vm_phys_size(pfn_t npfn)
 {
-	return roundup2(bitmap_size(npfn) + npfn, PAGES_ALIGN) +
+	return roundup2(bitmap_size(npfn) + states_size(npfn), PAGES_ALIGN) +
 	    npfn * sizeof(struct vm_page);
 }
 
 void
 vm_phys_init(void *mem, pfn_t npfn)
 {
-	size_t front = roundup2(bitmap_size(npfn) + npfn, PAGES_ALIGN);
+	size_t front = roundup2(bitmap_size(npfn) + states_size(npfn),
+	    PAGES_ALIGN);
 
 	if (npfn > PFN_MAX || (uintptr_t)mem % PAGES_ALIGN != 0)
 		vm_host_panic("vm_phys_init: mem %p, npfn %u", mem, npfn);
 	vm_mtx_init(&vp->vp_mtx, "vm_phys");
 	bitmap_init(&vp->vp_free, mem, npfn);
 	vm_frames.vf_state = (uint8_t *)mem + bitmap_size(npfn);
-	memset(vm_frames.vf_state, 0, npfn);
+	memset(vm_frames.vf_state, 0, states_size(npfn));
 	vm_frames.vf_page = (struct vm_page *)(void *)((char *)mem + front);
 	memset(vm_frames.vf_page, 0, npfn * sizeof(struct vm_page));
 	memset(&vp->vp_stats, 0, sizeof(vp->vp_stats));
 	vp->vp_watcher = NULL;
-	vp->vp_hand = 0;
 	vp->vp_calm_min = 0;
 	vp->vp_calm_max = PFN_MAX;
 	for (unsigned z = 0; z < VM_NZONES; z++)
-		vp->vp_hint[z] = zones[z].z_end;
+		vp->vp_next[z] = (struct vm_phys_next){
+			.vn_hint = zones[z].z_end
+		};
 	vm_frames.vf_npfn = npfn;
 	vp->vp_stats.ps_owner[VM_PAGE_RESERVED] = npfn;
 }
@@ -218,76 +262,100 @@ vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
  * bitmap is the caller's, who may have many bits to change at once.
  */
 static inline void
-page_take_locked(pfn_t pfn, enum vm_page_owner owner)
+page_take_locked(enum vm_zone z, pfn_t pfn, enum vm_page_owner owner)
 {
-	vp->vp_stats.ps_free[zone_of(pfn)]--;
+	vp->vp_stats.ps_free[z]--;
 	vp->vp_stats.ps_owner[owner]++;
-	state_set_locked(pfn, STATE_PLAIN | owner);
+	if (plain_state[owner] != STATE_PAGE)
+		state_set_locked(pfn, plain_state[owner]);
+	else
+		page_write_locked(pfn, owner);
 }
 
-/* Nobody's any more. */
+/* Its owner's no more. */
 static inline void
 page_blank_locked(pfn_t pfn)
 {
 	const struct vm_page blank = { .pg_owner = VM_PAGE_FREE };
+	enum vm_phys_state state = state_of(pfn);
 
-	if (state_of(pfn) == 0)
-		vm_frames.vf_page[pfn] = blank;
+	vp->vp_stats.ps_owner[state_owner(state, pfn)]--;
+	if (state != STATE_PAGE)
+		state_set_locked(pfn, STATE_PAGE);
 	else
-		state_set_locked(pfn, 0);
+		vm_frames.vf_page[pfn] = blank;
 }
 
 static inline void
-page_give_locked(pfn_t pfn)
+page_give_locked(enum vm_zone z, pfn_t pfn)
 {
-	struct vm_phys_stats *ps = &vp->vp_stats;
-	enum vm_zone z = zone_of(pfn);
-
-	ps->ps_free[z]++;
-	ps->ps_given[z]++;
-	ps->ps_owner[owner_locked(pfn)]--;
+	vp->vp_stats.ps_free[z]++;
+	vp->vp_stats.ps_given[z]++;
 	page_blank_locked(pfn);
 }
 
-/* What is at hand goes back to the bitmap. */
+/* What is at hand for a zone goes back to the bitmap. */
 static void
-hand_settle_locked(void)
+hand_settle_locked(struct vm_phys_next *vn)
 {
-	uint32_t bits = vp->vp_hand;
-
-	if (bits == 0)
+	if (vn->vn_hand == 0)
 		return;
-	bitmap_put_word(&vp->vp_free, vp->vp_hand_first, bits);
-	vp->vp_hint[VM_ZONE_HIGH] = vp->vp_hand_first + bit_lowest32(bits);
-	vp->vp_hand = 0;
+	bitmap_put_word(&vp->vp_free, vn->vn_first, vn->vn_hand);
+	vn->vn_hint = vn->vn_first + bit_lowest32(vn->vn_hand);
+	vn->vn_hand = 0;
 }
 
-/* A frame of the highest zone, below all that have a bit set there. */
 static void
-hand_add_locked(pfn_t pfn)
+settle_locked(void)
 {
-	if (pfn < vp->vp_hand_first)
-		hand_settle_locked();
-	if (vp->vp_hand == 0)
-		vp->vp_hand_first = rounddown2(pfn, 32u);
-	vp->vp_hand |= 1u << (pfn % 32);
+	for (unsigned z = 0; z < VM_NZONES; z++)
+		hand_settle_locked(&vp->vp_next[z]);
 }
 
-/* A frame is free: its bit, or into the hand with it. */
+/* A frame is free: into the hand with it, or its bit is set. */
 static void
-frame_put_locked(pfn_t pfn)
+frame_put_locked(enum vm_zone z, pfn_t pfn)
 {
-	enum vm_zone z = zone_of(pfn);
+	struct vm_phys_next *vn = &vp->vp_next[z];
 
-	if (pfn < vp->vp_hint[z]) {
-		if (z == VM_ZONE_HIGH && (vp->vp_hand == 0 ||
-		    pfn < vp->vp_hand_first + 32)) {
-			hand_add_locked(pfn);
-			return;
-		}
-		vp->vp_hint[z] = pfn;
+	if (pfn >= vn->vn_hint) {
+		bitmap_set(&vp->vp_free, pfn);
+		return;
 	}
-	bitmap_set(&vp->vp_free, pfn);
+	if (vn->vn_hand != 0 && pfn >= vn->vn_first + 32) {
+		vn->vn_hint = pfn;
+		bitmap_set(&vp->vp_free, pfn);
+		return;
+	}
+	if (pfn < vn->vn_first)
+		hand_settle_locked(vn);
+	if (vn->vn_hand == 0)
+		vn->vn_first = rounddown2(pfn, 32u);
+	vn->vn_hand |= 1u << (pfn % 32);
+}
+
+/* The next frame of a zone that has a free one. */
+static pfn_t
+frame_next_locked(enum vm_zone z)
+{
+	struct vm_phys_next *vn = &vp->vp_next[z];
+	pfn_t pfn;
+
+	if (vn->vn_hand == 0) {
+		pfn = bitmap_next_set(&vp->vp_free, vn->vn_hint);
+		vn->vn_first = rounddown2(pfn, 32u);
+		vn->vn_hand = bitmap_take_word(&vp->vp_free, pfn);
+		vn->vn_hint = vn->vn_first + 32;
+	}
+	return vn->vn_first + bit_lowest32(vn->vn_hand);
+}
+
+/* It is taken. */
+static inline void
+frame_take_locked(enum vm_zone z, pfn_t pfn, enum vm_page_owner owner)
+{
+	vp->vp_next[z].vn_hand &= vp->vp_next[z].vn_hand - 1;
+	page_take_locked(z, pfn, owner);
 }
 
 /* A reserved frame is a free one from now on. */
@@ -300,8 +368,8 @@ page_add_locked(pfn_t pfn)
 	vp->vp_stats.ps_free[z]++;
 	vp->vp_stats.ps_owner[VM_PAGE_RESERVED]--;
 	vm_frames.vf_page[pfn].pg_owner = VM_PAGE_FREE;
-	if (pfn < vp->vp_hint[z])
-		vp->vp_hint[z] = pfn;
+	if (pfn < vp->vp_next[z].vn_hint)
+		vp->vp_next[z].vn_hint = pfn;
 }
 
 void
@@ -314,7 +382,7 @@ vm_phys_add(pfn_t start, pfn_t end)
 		vm_host_panic("vm_phys_add: start pfn 0x%x, end pfn 0x%x",
 		    start, end);
 	vm_mtx_enter(&vp->vp_mtx);
-	hand_settle_locked();
+	settle_locked();
 	hi = end < vm_frames.vf_npfn ? end : vm_frames.vf_npfn;
 	for (pfn = start; pfn < hi; pfn++)
 		if (owner_locked(pfn) != VM_PAGE_RESERVED)
@@ -332,40 +400,6 @@ vm_phys_add(pfn_t start, pfn_t end)
 	phys_exit();
 }
 
-/* Have the next frames of the highest zone at hand, if it has any. */
-static void
-hand_fill_locked(void)
-{
-	pfn_t pfn;
-
-	if (vp->vp_stats.ps_free[VM_ZONE_HIGH] == 0)
-		return;
-	pfn = bitmap_next_set(&vp->vp_free, vp->vp_hint[VM_ZONE_HIGH]);
-	vp->vp_hand_first = rounddown2(pfn, 32u);
-	vp->vp_hand = bitmap_take_word(&vp->vp_free, pfn);
-	vp->vp_hint[VM_ZONE_HIGH] = vp->vp_hand_first + 32;
-}
-
-/*
- * The lowest free frame of the highest of the zones below.
- * => NONE: they have none
- */
-static pfn_t
-frame_get_low_locked(void)
-{
-	unsigned z;
-	pfn_t pfn;
-
-	for (z = VM_ZONE_HIGH; z-- > 0;)
-		if (vp->vp_stats.ps_free[z] != 0) {
-			pfn = bitmap_next_set(&vp->vp_free, vp->vp_hint[z]);
-			bitmap_clear(&vp->vp_free, pfn);
-			vp->vp_hint[z] = pfn + 1;
-			return pfn;
-		}
-	return NONE;
-}
-
 /*
  * Take the lowest free frame of the highest zone that has any.
  * => NONE: no zone has
@@ -373,20 +407,16 @@ frame_get_low_locked(void)
 static pfn_t
 take_next_locked(enum vm_page_owner owner)
 {
-	uint32_t bits;
+	unsigned z;
 	pfn_t pfn;
 
-	if (vp->vp_hand == 0)
-		hand_fill_locked();
-	bits = vp->vp_hand;
-	if (bits != 0) {
-		pfn = vp->vp_hand_first + bit_lowest32(bits);
-		vp->vp_hand = bits & (bits - 1);
-	} else
-		pfn = frame_get_low_locked();
-	if (pfn != NONE)
-		page_take_locked(pfn, owner);
-	return pfn;
+	for (z = VM_NZONES; z-- > 0;)
+		if (vp->vp_stats.ps_free[z] != 0) {
+			pfn = frame_next_locked(z);
+			frame_take_locked(z, pfn, owner);
+			return pfn;
+		}
+	return NONE;
 }
 
 /* An allocation that finds nothing.  => drops the lock */
@@ -398,20 +428,24 @@ alloc_fails(int error)
 	return error;
 }
 
-int
-vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
+/* An allocation of pfn is done; or none, when that is hi.  => drops the lock */
+static int
+alloc_ends(pfn_t pfn, pfn_t hi, paddr_t *pa)
 {
-	pfn_t pfn;
-
-	KASSERT(owner_allocated(owner));
-	vm_mtx_enter(&vp->vp_mtx);
-	pfn = take_next_locked(owner);
-	if (pfn == NONE)
+	if (pfn == hi)
 		return alloc_fails(ENOMEM);
 	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	*pa = ptoa(pfn);
 	return 0;
+}
+
+int
+vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
+{
+	KASSERT(owner_allocated(owner));
+	vm_mtx_enter(&vp->vp_mtx);
+	return alloc_ends(take_next_locked(owner), NONE, pa);
 }
 
 int
@@ -441,9 +475,9 @@ vm_phys_alloc_at(paddr_t pa, enum vm_page_owner owner)
 	vm_mtx_enter(&vp->vp_mtx);
 	if (owner_locked(pfn) != VM_PAGE_FREE)
 		return alloc_fails(EBUSY);
-	hand_settle_locked();
+	settle_locked();
 	bitmap_clear(&vp->vp_free, pfn);
-	page_take_locked(pfn, owner);
+	page_take_locked(zone_of(pfn), pfn, owner);
 	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	return 0;
@@ -477,8 +511,8 @@ skip_locked(pfn_t lo)
 	unsigned z;
 
 	for (z = 0; z < VM_NZONES; z++)
-		if (lo >= zones[z].z_start && lo < vp->vp_hint[z])
-			lo = vp->vp_hint[z];
+		if (lo >= zones[z].z_start && lo < vp->vp_next[z].vn_hint)
+			lo = vp->vp_next[z].vn_hint;
 	return lo;
 }
 
@@ -495,43 +529,56 @@ zone_part(unsigned z, pfn_t pfn, pfn_t n)
 
 /*
  * As n page_take_locked, and the bitmap; the first frame knows n.
- * => pfn; nothing is done when that is hi
+ * => nothing is done when pfn is hi: none was found
  */
-static pfn_t
+static void
 take_run_locked(pfn_t n, pfn_t pfn, pfn_t hi, enum vm_page_owner owner)
 {
 	pfn_t left, part;
 	unsigned z = VM_NZONES;
 
 	if (pfn == hi)
-		return hi;
+		return;
 	bitmap_clear_range(&vp->vp_free, pfn, pfn + n);
 	for (left = n; left > 0; left -= part) {
 		part = zone_part(--z, pfn, left);
 		vp->vp_stats.ps_free[z] -= part;
 	}
 	vp->vp_stats.ps_owner[owner] += n;
-	for (left = 0; left < n; left++)
-		state_set_locked(pfn + left, STATE_PLAIN | owner);
+	if (plain_state[owner] != STATE_PAGE)
+		state_fill_locked(pfn, n, plain_state[owner]);
+	else
+		for (left = 0; left < n; left++)
+			page_write_locked(pfn + left, owner);
 	page_locked(pfn)->pg_npages = n;
-	return pfn;
 }
 
-/* A run of one: the lowest free frame in [lo, hi).  => hi: there is none */
+/*
+ * A run of one: the lowest free frame in [lo, hi).
+ * => hi: there is none
+ */
 static pfn_t
 take_one_locked(pfn_t lo, pfn_t hi, enum vm_page_owner owner)
 {
-	pfn_t from = skip_locked(lo);
-	pfn_t pfn = bitmap_next_set(&vp->vp_free, from);
-	pfn_t *hint;
+	unsigned z = 0;
+	pfn_t pfn;
 
+	while (vp->vp_stats.ps_free[z] == 0 || lo >= zones[z].z_end)
+		if (++z == VM_NZONES)
+			return hi;
+	pfn = frame_next_locked(z);
+	if (pfn >= lo && pfn < hi) {
+		frame_take_locked(z, pfn, owner);
+		return pfn;
+	}
+	if (pfn >= hi)
+		return hi;
+	settle_locked();
+	pfn = bitmap_next_set(&vp->vp_free, lo);
 	if (pfn >= hi || pfn >= vm_frames.vf_npfn)
 		return hi;
 	bitmap_clear(&vp->vp_free, pfn);
-	page_take_locked(pfn, owner);
-	hint = &vp->vp_hint[zone_of(pfn)];
-	if (from <= *hint)
-		*hint = pfn + 1;
+	page_take_locked(zone_of(pfn), pfn, owner);
 	return pfn;
 }
 
@@ -542,23 +589,19 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 	pfn_t pfn;
 
 	KASSERT(owner_allocated(owner));
+	if (n == 1 && align == 1 && boundary == 0) {
+		vm_mtx_enter(&vp->vp_mtx);
+		return alloc_ends(take_one_locked(lo, hi, owner), hi, pa);
+	}
 	if (n == 0 || !powerof2(align))
 		return EINVAL;
 	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
 		return EINVAL;
 	vm_mtx_enter(&vp->vp_mtx);
-	hand_settle_locked();
-	if ((n | align) == 1)
-		pfn = take_one_locked(lo, hi, owner);
-	else
-		pfn = take_run_locked(n, find_run_locked(n, align, boundary,
-		    skip_locked(lo), hi), hi, owner);
-	if (pfn == hi)
-		return alloc_fails(ENOMEM);
-	vp->vp_stats.ps_allocs++;
-	phys_exit();
-	*pa = ptoa(pfn);
-	return 0;
+	settle_locked();
+	pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
+	take_run_locked(n, pfn, hi, owner);
+	return alloc_ends(pfn, hi, pa);
 }
 
 /* Why this frame is not an allocated one, or NULL. */
@@ -569,9 +612,8 @@ page_fault_locked(pfn_t pfn)
 
 	if (pfn >= vm_frames.vf_npfn)
 		return "absent";
-	if (state_of(pfn) != 0)
-		return state_of(pfn) & STATE_SEEN ? "without a reference" :
-		    NULL;
+	if (state_of(pfn) != STATE_PAGE)
+		return NULL;
 	pg = &vm_frames.vf_page[pfn];
 	if (pg->pg_owner == VM_PAGE_FREE)
 		return "free already";
@@ -584,7 +626,7 @@ page_fault_locked(pfn_t pfn)
 static bool
 is_plain_locked(pfn_t pfn)
 {
-	return pfn < vm_frames.vf_npfn && (state_of(pfn) & STATE_PLAIN) != 0;
+	return pfn < vm_frames.vf_npfn && state_of(pfn) != STATE_PAGE;
 }
 
 /* Why it cannot be freed, or NULL. */
@@ -593,7 +635,7 @@ free_fault_locked(pfn_t pfn)
 {
 	const char *why = page_fault_locked(pfn);
 
-	if (why == NULL && state_of(pfn) == 0 &&
+	if (why == NULL && state_of(pfn) == STATE_PAGE &&
 	    vm_frames.vf_page[pfn].pg_refs > 1)
 		why = "still referenced";
 	return why;
@@ -631,20 +673,54 @@ give_run_locked(pfn_t pfn, pfn_t n)
 	unsigned z = VM_NZONES;
 	pfn_t i, left, part;
 
-	for (i = pfn; i < pfn + n; i++) {
-		vp->vp_stats.ps_owner[owner_locked(i)]--;
+	for (i = pfn; i < pfn + n; i++)
 		page_blank_locked(i);
-	}
-	hand_settle_locked();
+	settle_locked();
 	for (left = n; left > 0; left -= part) {
 		part = zone_part(--z, pfn, left);
 		vp->vp_stats.ps_free[z] += part;
 		vp->vp_stats.ps_given[z] += part;
 		i = pfn + left - part;
-		if (part != 0 && i < vp->vp_hint[z])
-			vp->vp_hint[z] = i;
+		if (part != 0 && i < vp->vp_next[z].vn_hint)
+			vp->vp_next[z].vn_hint = i;
 	}
 	bitmap_set_range(&vp->vp_free, pfn, pfn + n);
+}
+
+/* A frame that can be freed is. */
+static inline void
+give_one_locked(pfn_t pfn)
+{
+	enum vm_zone z = zone_of(pfn);
+
+	page_give_locked(z, pfn);
+	frame_put_locked(z, pfn);
+	vp->vp_stats.ps_frees++;
+}
+
+/* One frame, for the function of that name. */
+static void
+free_one(const char *func, paddr_t pa)
+{
+	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
+	const char *why = NULL;
+
+	check_range(func, pa, 1);
+	vm_mtx_enter(&vp->vp_mtx);
+	if (!is_plain_locked(pfn))
+		why = free_fault_locked(pfn);
+	if (why != NULL) {
+		vm_mtx_exit(&vp->vp_mtx);
+		page_panic(func, pa, 1, pfn, why);
+	}
+	give_one_locked(pfn);
+	phys_exit();
+}
+
+void
+vm_phys_free(paddr_t pa)
+{
+	free_one(__func__, pa);
 }
 
 void
@@ -653,6 +729,10 @@ vm_phys_free_run(paddr_t pa, pfn_t n)
 	pfn_t start = (pfn_t)(pa >> PAGE_SHIFT), pfn;
 	const char *why = NULL;
 
+	if (n == 1) {
+		free_one(__func__, pa);
+		return;
+	}
 	check_range(__func__, pa, n);
 	vm_mtx_enter(&vp->vp_mtx);
 	for (pfn = start; pfn < start + n && why == NULL; pfn++)
@@ -667,60 +747,39 @@ vm_phys_free_run(paddr_t pa, pfn_t n)
 	phys_exit();
 }
 
-/* As vm_phys_free_run of one. */
-void
-vm_phys_free(paddr_t pa)
+/* Is the bit of a frame set, or the frame at hand? */
+static bool
+frame_test_locked(pfn_t pfn)
 {
-	pfn_t pfn = (pfn_t)(pa >> PAGE_SHIFT);
-	const char *why = NULL;
-
-	check_range(__func__, pa, 1);
-	vm_mtx_enter(&vp->vp_mtx);
-	if (!is_plain_locked(pfn))
-		why = free_fault_locked(pfn);
-	if (why != NULL) {
-		vm_mtx_exit(&vp->vp_mtx);
-		page_panic(__func__, pa, 1, pfn, why);
-	}
-	page_give_locked(pfn);
-	frame_put_locked(pfn);
-	vp->vp_stats.ps_frees++;
-	phys_exit();
-}
-
-/* Take its only reference from an allocated frame, or give it back. */
-static void
-mark_locked(pfn_t pfn, bool seen)
-{
-	if (state_of(pfn) == 0)
-		vm_frames.vf_page[pfn].pg_refs = !seen;
-	else
-		state_set_locked(pfn, state_of(pfn) ^ STATE_SEEN);
+	return bitmap_test(&vp->vp_free, pfn) || hand_test_locked(vp, pfn);
 }
 
 /*
- * The first of pa[0 .. n) that cannot be freed; n: all can.  A frame that was
- * looked at loses its reference, so that it is found if it comes again.
+ * Set the bits of all of pa[0 .. n), if all can be freed: by its bit one that
+ * comes again is found.
+ * => n, or the first that cannot, with *why; then none is set
  */
 static unsigned
-condemn_locked(const paddr_t *pa, unsigned n, const char **why)
+put_many_locked(const paddr_t *pa, unsigned n, const char **why)
 {
-	unsigned i, j;
+	unsigned i, bad;
+	pfn_t pfn;
 
-	for (i = 0; i < n; i++) {
-		*why = free_fault_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
+	for (bad = 0; bad < n; bad++) {
+		pfn = (pfn_t)(pa[bad] >> PAGE_SHIFT);
+		*why = is_plain_locked(pfn) ? NULL : free_fault_locked(pfn);
+		if (*why == NULL && frame_test_locked(pfn))
+			*why = "named twice";
 		if (*why != NULL)
 			break;
-		mark_locked((pfn_t)(pa[i] >> PAGE_SHIFT), true);
+		frame_put_locked(zone_of(pfn), pfn);
 	}
-	if (i == n)
+	if (bad == n)
 		return n;
-	for (j = i; j-- > 0;) {
-		mark_locked((pfn_t)(pa[j] >> PAGE_SHIFT), false);
-		if (pa[j] == pa[i])
-			*why = "named twice";
-	}
-	return i;
+	settle_locked();
+	for (i = 0; i < bad; i++)
+		bitmap_clear(&vp->vp_free, (pfn_t)(pa[i] >> PAGE_SHIFT));
+	return bad;
 }
 
 void
@@ -728,19 +787,20 @@ vm_phys_free_many(const paddr_t *pa, unsigned n)
 {
 	const char *why;
 	unsigned i;
+	pfn_t pfn;
 
 	for (i = 0; i < n; i++)
 		check_range(__func__, pa[i], 1);
 	vm_mtx_enter(&vp->vp_mtx);
-	i = condemn_locked(pa, n, &why);
+	i = put_many_locked(pa, n, &why);
 	if (i < n) {
 		vm_mtx_exit(&vp->vp_mtx);
 		page_panic(__func__, pa[i], n, (pfn_t)(pa[i] >> PAGE_SHIFT),
 		    why);
 	}
 	for (i = 0; i < n; i++) {
-		page_give_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
-		frame_put_locked((pfn_t)(pa[i] >> PAGE_SHIFT));
+		pfn = (pfn_t)(pa[i] >> PAGE_SHIFT);
+		page_give_locked(zone_of(pfn), pfn);
 	}
 	vp->vp_stats.ps_frees++;
 	phys_exit();
@@ -779,11 +839,8 @@ vm_phys_unref(paddr_t pa)
 		page_panic(__func__, pa, 1, pfn, why);
 	}
 	last = --page_locked(pfn)->pg_refs == 0;
-	if (last) {
-		page_give_locked(pfn);
-		frame_put_locked(pfn);
-		vp->vp_stats.ps_frees++;
-	}
+	if (last)
+		give_one_locked(pfn);
 	phys_exit();
 	return last;
 }

@@ -172,7 +172,7 @@ static inline struct vm_page *vm_phys_page(paddr_t pa);
 
 struct vm_frames {			/* constant after vm_phys_init */
 	struct vm_page	*vf_page;
-	uint8_t		*vf_state;	/* not 0: vf_page is to be filled in */
+	uint8_t		*vf_state;	/* 2 bits; not 0: fill vf_page in */
 	pfn_t		 vf_npfn;
 };
 extern struct vm_frames vm_frames;
@@ -186,7 +186,8 @@ vm_phys_page(paddr_t pa)
 
 	if (pfn >= vm_frames.vf_npfn)
 		return NULL;
-	if (__atomic_load_n(&vm_frames.vf_state[pfn], __ATOMIC_ACQUIRE) != 0)
+	if ((__atomic_load_n(&vm_frames.vf_state[pfn / 4], __ATOMIC_ACQUIRE) >>
+	    (pfn % 4 * 2) & 3) != 0)
 		vm_phys_page_fill((pfn_t)pfn);
 	return &vm_frames.vf_page[pfn];
 }

@@ -8,17 +8,29 @@
 #include <vm/vm_host.h>
 #include <vm/vm_phys.h>
 
-/* A frame's state (vm_frames.vf_state): 0, or STATE_PLAIN with its owner. */
-#define STATE_PLAIN	0x80u
-#define STATE_SEEN	0x40u	/* for a moment, by condemn_locked */
-#define STATE_OWNER	0x3Fu
+/*
+ * A frame's state, in 2 bits of vm_frames.vf_state: its vm_page tells all; or
+ * it is plain, with one of the two owners that most frames have.
+ */
+enum vm_phys_state { STATE_PAGE, STATE_KMEM, STATE_USER, STATE_NONE };
+#define STATE_BITS	2u
+#define STATE_MASK	3u
+#define STATE_BYTE	4u		/* so many in a byte */
+
+/*
+ * A zone's next frames: those at hand, which have no bit set; and where to
+ * look in the bitmap for more.
+ */
+struct vm_phys_next {
+	uint32_t	vn_hand;	/* bit i: frame vn_first + i */
+	pfn_t		vn_first;	/* multiple of 32 */
+	pfn_t		vn_hint;	/* no bit of the zone is set below */
+};
 
 /* All of it, but for the arrays, is under vp_mtx. */
 struct vm_phys {
 	struct vm_mtx	vp_mtx;
-	pfn_t		vp_hand_first;	/* at hand: free frames that have */
-	uint32_t	vp_hand;	/* no bit, from this one on */
-	pfn_t		vp_hint[VM_NZONES];	/* no bit is set below */
+	struct vm_phys_next vp_next[VM_NZONES];
 	pfn_t		vp_calm_min, vp_calm_max;	/* calm_set_locked */
 	struct vm_phys_stats vp_stats;	/* vm_phys_stats adds the rest */
 	struct bitmap	vp_free;
@@ -49,20 +61,39 @@ owner_allocated(unsigned owner)
 	return owner > VM_PAGE_FREE && owner < VM_PAGE_NOWNERS;
 }
 
-/* Atomic: vm_phys_page looks without the lock. */
-static inline unsigned
+static inline enum vm_phys_state
 state_of(pfn_t pfn)
 {
-	return __atomic_load_n(&vm_frames.vf_state[pfn], __ATOMIC_RELAXED);
+	return vm_frames.vf_state[pfn / STATE_BYTE] >>
+	    (pfn % STATE_BYTE * STATE_BITS) & STATE_MASK;
+}
+
+/* Of the frame that is in this state. */
+static inline unsigned
+state_owner(enum vm_phys_state state, pfn_t pfn)
+{
+	static const uint8_t owner[] = {
+		[STATE_KMEM] = VM_PAGE_KMEM, [STATE_USER] = VM_PAGE_USER,
+		[STATE_NONE] = VM_PAGE_NOWNERS
+	};
+
+	return state != STATE_PAGE ? owner[state] :
+	    vm_frames.vf_page[pfn].pg_owner;
 }
 
 static inline unsigned
 owner_locked(pfn_t pfn)
 {
-	unsigned state = state_of(pfn);
+	return state_owner(state_of(pfn), pfn);
+}
 
-	return state != 0 ? state & STATE_OWNER :
-	    vm_frames.vf_page[pfn].pg_owner;
+/* Is the frame at hand? */
+static inline bool
+hand_test_locked(const struct vm_phys *vp, pfn_t pfn)
+{
+	const struct vm_phys_next *vn = &vp->vp_next[zone_of(pfn)];
+
+	return pfn - vn->vn_first < 32 && (vn->vn_hand >> (pfn % 32) & 1) != 0;
 }
 
 /* Free frames in all zones. */

@@ -31,30 +31,21 @@ check_fields_locked(const struct vm_page *pg)
 	return NULL;
 }
 
-/* Is the frame at hand? */
-static bool
-hand_test_locked(pfn_t pfn)
-{
-	return pfn - vp->vp_hand_first < 32 &&
-	    (vp->vp_hand >> (pfn % 32) & 1) != 0;
-}
-
 /* P1 and P2 for one frame; it is counted in st. */
 static const char *
 check_page_locked(pfn_t pfn, struct vm_phys_stats *st)
 {
 	const struct vm_page *pg = &vm_frames.vf_page[pfn];
-	unsigned state = state_of(pfn), owner = owner_locked(pfn);
+	unsigned owner = owner_locked(pfn);
 	enum vm_zone z = zone_of(pfn);
 
 	if (owner >= VM_PAGE_NOWNERS)
 		return "a frame's owner is none of ours";
-	if (bitmap_test(&vp->vp_free, pfn) + hand_test_locked(pfn) !=
+	if (bitmap_test(&vp->vp_free, pfn) + hand_test_locked(vp, pfn) !=
 	    (owner == VM_PAGE_FREE))
 		return "P1: a frame's bit and its owner disagree";
-	if (state != 0 && (state != (STATE_PLAIN | owner) ||
-	    !owner_allocated(owner) || pg->pg_owner != VM_PAGE_FREE))
-		return "P2: a plain frame's vm_page or state is wrong";
+	if (state_of(pfn) != STATE_PAGE && pg->pg_owner != VM_PAGE_FREE)
+		return "P2: a plain frame's vm_page was written";
 	st->ps_owner[owner]++;
 	st->ps_total[z] += owner != VM_PAGE_RESERVED;
 	st->ps_free[z] += owner == VM_PAGE_FREE;
@@ -67,26 +58,27 @@ check_flow_locked(void)
 {
 	const struct vm_phys_stats *ps = &vp->vp_stats;
 	pfn_t nfree = nfree_locked(vp), pfn;
+	const struct vm_phys_next *vn;
 	unsigned z;
 
 	if (ps->ps_low ? nfree >= ps->ps_mark_high : nfree < ps->ps_mark_low)
 		return "P5: on the wrong side of a watermark";
 	for (z = 0; z < VM_NZONES; z++) {
+		vn = &vp->vp_next[z];
 		pfn = bitmap_next_set(&vp->vp_free, zones[z].z_start);
-		if (pfn < vm_frames.vf_npfn && pfn < vp->vp_hint[z])
-			return "P6: a frame's bit is set below its zone's hint";
+		if (pfn < vm_frames.vf_npfn && pfn < vn->vn_hint)
+			return "P6: a bit is set below its zone's hint";
+		if (vn->vn_hand != 0 && (zone_of(vn->vn_first) != z ||
+		    vn->vn_first + bit_highest32(vn->vn_hand) >= vn->vn_hint))
+			return "P7: a frame at hand is not below the hint";
 	}
-	if (vp->vp_hand != 0 &&
-	    (vp->vp_hand_first < zones[VM_ZONE_HIGH].z_start ||
-	    vp->vp_hand_first + bit_highest32(vp->vp_hand) >=
-	    vp->vp_hint[VM_ZONE_HIGH]))
-		return "P7: a frame at hand is not below the hint";
 	return NULL;
 }
 
 static const char *
 check_locked(void)
 {
+	const struct vm_phys_stats *ps = &vp->vp_stats;
 	struct vm_phys_stats st;
 	const char *why;
 	pfn_t pfn;
@@ -98,11 +90,10 @@ check_locked(void)
 	if (why != NULL)
 		return why;
 	st.ps_owner[VM_PAGE_FREE] = 0;
-	if (memcmp(st.ps_owner, vp->vp_stats.ps_owner, sizeof(st.ps_owner)) != 0)
+	if (memcmp(st.ps_owner, ps->ps_owner, sizeof(st.ps_owner)) != 0)
 		return "P3: the counters by owner are wrong";
-	if (memcmp(st.ps_total, vp->vp_stats.ps_total,
-	    sizeof(st.ps_total)) != 0 ||
-	    memcmp(st.ps_free, vp->vp_stats.ps_free, sizeof(st.ps_free)) != 0)
+	if (memcmp(st.ps_total, ps->ps_total, sizeof(st.ps_total)) != 0 ||
+	    memcmp(st.ps_free, ps->ps_free, sizeof(st.ps_free)) != 0)
 		return "P4: the counters by zone are wrong";
 	return check_flow_locked();
 }
