@@ -1,22 +1,18 @@
 /*
  * vm_phys against a flat bitmap, on the host.
  *
- * The yardstick is what a kernel begins with: one bit a frame, a word at a
- * time, and a hint below which nothing is free.  It has no lock, no zones,
- * no owner and no counters.  phys-index compares it with its like, the
- * bitmap with summaries alone; phys-frame and phys-run with all of vm_phys,
- * where a frame chosen at random costs a miss or two in a page array of
- * 24 MB besides.
+ * The yardstick (flat) is what a kernel begins with: one bit a frame, a word
+ * at a time, and a hint below which nothing is free.  It has no lock, no
+ * zones, no owner and no counters.  The same with a lock and with a struct
+ * vm_page a frame, that has an owner and is looked at before it is freed, is
+ * the yardstick made like vm_phys: what is left is the difference that the
+ * search makes.  And the bitmap with summaries alone is what vm_phys searches
+ * by, without what vm_phys keeps at hand: compare it with the yardstick.
  *
- * Each side has the same shuffled list of frames that are out, and gives back
- * the next one of it: no side has to look for one, and no side's list costs
- * more than another's.  phys-locked is the yardstick made
- * like vm_phys, with its mutex and a struct vm_page a frame that has an owner
- * and is looked at before it is freed: what is left is the difference that
- * the search makes.
- *
- * Each figure is the median of several rounds.  Lines that begin with "bench"
- * are for scripts.
+ * Each side has a memory of its own and the same shuffled list of frames that
+ * are out.  A round gives every side its turn; a figure is the median of the
+ * rounds, in processor time, so that who else runs on the machine disturbs
+ * little.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,65 +24,71 @@
 #include <vm/vm_host.h>
 #include <vm/vm_phys.h>
 
+#include "bench.h"
+
 #define NFRAMES		PFN_MAX		/* 4 GiB */
-#define ROUNDS		7
+#define ROUNDS		15
 #define NONE		PFN_MAX
 
 /*
  * The yardstick.  A set bit is a free frame.
  */
-static uint32_t flat[NFRAMES / 32];
-static uint32_t flat_hint;		/* no word below has a free frame */
+struct flat {
+	uint32_t f_bits[NFRAMES / 32];
+	uint32_t f_hint;		/* no word below has a free frame */
+};
 
 static void
-flat_free(pfn_t pfn, pfn_t n)
+flat_free(struct flat *f, pfn_t pfn, pfn_t n)
 {
-	if (pfn / 32 < flat_hint)
-		flat_hint = pfn / 32;
+	if (pfn / 32 < f->f_hint)
+		f->f_hint = pfn / 32;
 	for (; n > 0; n--, pfn++)
-		flat[pfn / 32] |= 1u << (pfn % 32);
+		f->f_bits[pfn / 32] |= 1u << (pfn % 32);
 }
 
 static void
-flat_none(void)
+flat_none(struct flat *f)
 {
-	memset(flat, 0, sizeof(flat));
-	flat_hint = nitems(flat);
+	memset(f->f_bits, 0, sizeof(f->f_bits));
+	f->f_hint = nitems(f->f_bits);
 }
 
 static pfn_t
-flat_alloc(void)
+flat_alloc_one(struct flat *f)
 {
 	uint32_t w, bit;
 
-	for (w = flat_hint; w < nitems(flat); w++)
-		if (flat[w] != 0) {
-			bit = bit_lowest32(flat[w]);
-			flat[w] &= flat[w] - 1;
-			flat_hint = w;
+	for (w = f->f_hint; w < nitems(f->f_bits); w++)
+		if (f->f_bits[w] != 0) {
+			bit = bit_lowest32(f->f_bits[w]);
+			f->f_bits[w] &= f->f_bits[w] - 1;
+			f->f_hint = w;
 			return w * 32 + bit;
 		}
-	flat_hint = w;
+	f->f_hint = w;
 	return NONE;
 }
 
 /* First fit: whole words of nothing are skipped, the rest is counted. */
 static pfn_t
-flat_alloc_run(pfn_t n)
+flat_alloc(struct flat *f, pfn_t n)
 {
 	pfn_t pfn, have = 0;
 
-	for (pfn = flat_hint * 32; pfn < NFRAMES; pfn++) {
-		if (flat[pfn / 32] == 0) {
+	if (n == 1)
+		return flat_alloc_one(f);
+	for (pfn = f->f_hint * 32; pfn < NFRAMES; pfn++) {
+		if (f->f_bits[pfn / 32] == 0) {
 			have = 0;
 			pfn |= 31;
 			continue;
 		}
-		have = (flat[pfn / 32] >> (pfn % 32) & 1) ? have + 1 : 0;
+		have = (f->f_bits[pfn / 32] >> (pfn % 32) & 1) ? have + 1 : 0;
 		if (have < n)
 			continue;
 		for (pfn = pfn + 1 - n; have > 0; have--, pfn++)
-			flat[pfn / 32] &= ~(1u << (pfn % 32));
+			f->f_bits[pfn / 32] &= ~(1u << (pfn % 32));
 		return pfn - n;
 	}
 	return NONE;
@@ -98,13 +100,15 @@ struct side {
 	void	(*s_free)(pfn_t pfn, pfn_t n);
 };
 
+static bool as_runs;		/* one frame, too */
+
 static pfn_t
 ours_alloc(pfn_t n)
 {
 	paddr_t pa;
 	int error;
 
-	error = n == 1 ? vm_phys_alloc(VM_PAGE_USER, &pa) :
+	error = n == 1 && !as_runs ? vm_phys_alloc(VM_PAGE_USER, &pa) :
 	    vm_phys_alloc_run(n, 1, 0, 0, NFRAMES, VM_PAGE_USER, &pa);
 	return error == 0 ? (pfn_t)atop(pa) : NONE;
 }
@@ -112,7 +116,7 @@ ours_alloc(pfn_t n)
 static void
 ours_free(pfn_t pfn, pfn_t n)
 {
-	if (n == 1)
+	if (n == 1 && !as_runs)
 		vm_phys_free(ptoa(pfn));
 	else
 		vm_phys_free_run(ptoa(pfn), n);
@@ -124,13 +128,22 @@ ours_used(pfn_t pfn)
 	return vm_phys_page(ptoa(pfn))->pg_owner != VM_PAGE_FREE;
 }
 
+static struct flat peer;
+
 static pfn_t
 peer_alloc(pfn_t n)
 {
-	return n == 1 ? flat_alloc() : flat_alloc_run(n);
+	return flat_alloc(&peer, n);
+}
+
+static void
+peer_free(pfn_t pfn, pfn_t n)
+{
+	flat_free(&peer, pfn, n);
 }
 
 /* The yardstick with a lock, and with owners against double frees. */
+static struct flat locked;
 static struct vm_mtx locked_mtx;
 static struct vm_page locked_pages[NFRAMES];
 
@@ -140,7 +153,7 @@ locked_alloc(pfn_t n)
 	pfn_t pfn, i;
 
 	vm_mtx_enter(&locked_mtx);
-	pfn = peer_alloc(n);
+	pfn = flat_alloc(&locked, n);
 	for (i = 0; i < n && pfn != NONE; i++) {
 		locked_pages[pfn + i].pg_owner = VM_PAGE_USER;
 		locked_pages[pfn + i].pg_refs = 1;
@@ -161,7 +174,7 @@ locked_free(pfn_t pfn, pfn_t n)
 		locked_pages[pfn + i] =
 		    (struct vm_page){ .pg_owner = VM_PAGE_FREE };
 	}
-	flat_free(pfn, n);
+	flat_free(&locked, pfn, n);
 	vm_mtx_exit(&locked_mtx);
 }
 
@@ -197,43 +210,41 @@ enum { OURS, PEER, INDEX, LOCKED, NSIDES };
 
 static const struct side sides[NSIDES] = {
 	[OURS] =	{ ours_alloc, ours_free },
-	[PEER] =	{ peer_alloc, flat_free },
+	[PEER] =	{ peer_alloc, peer_free },
 	[INDEX] =	{ index_alloc, index_free },
 	[LOCKED] =	{ locked_alloc, locked_free },
 };
 
+/* Processor time, in ns. */
 static double
 now(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
-static int
-by_size(const void *a, const void *b)
+/* A row of the table, and the same for scripts. */
+static void
+row(const char *what, const char *name, const double t[NSIDES])
 {
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static double
-median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), by_size);
-	return v[n / 2];
+	printf("%-12s %9.1f %9.1f %8.1fx %9.1f %8.1fx %9.1f %8.1fx\n", what,
+	    t[OURS], t[PEER], t[PEER] / t[OURS], t[LOCKED],
+	    t[LOCKED] / t[OURS], t[INDEX], t[PEER] / t[INDEX]);
+	bench_figure("ns/pair", t[OURS], t[PEER], "%s", name);
+	bench_figure("ns/pair", t[OURS], t[LOCKED], "locked-%s", name);
+	bench_figure("ns/pair", t[INDEX], t[PEER], "index-%s", name);
 }
 
 static void
-line(const char *name, double ours, double peer, const char *unit)
+head(const char *what)
 {
-	printf("bench %s ours=%.1f peer=%.1f ratio=%.2f %s\n", name, ours,
-	    peer, peer / ours, unit);
+	printf("%-12s %9s %9s %9s %9s %9s %9s %9s\n", what, "vm_phys", "flat",
+	    "times", "+ lock", "times", "summaries", "to flat");
 }
 
-/* All frames taken, on both sides. */
+/* All frames taken, on all sides. */
 static void
 take_all(void)
 {
@@ -244,87 +255,117 @@ take_all(void)
 		bits = malloc(bitmap_size(NFRAMES));
 	}
 	if (mem == NULL || bits == NULL)
-		abort();
+		bench_die("no memory for 4 GB of frames");
 	bitmap_init(&index_bm, bits, NFRAMES);
 	vm_phys_init(mem, NFRAMES);
 	vm_mtx_init(&locked_mtx, "yardstick");
 	memset(locked_pages, VM_PAGE_USER, sizeof(locked_pages));
 	vm_phys_add(0, NFRAMES);
+	as_runs = false;
 	while (ours_alloc(1) != NONE)
 		;
-	flat_none();
-}
-
-/*
- * One frame.  A step gives back a random one of those in use, and takes one:
- * the fill level stays.
- */
-static pfn_t out[NFRAMES];		/* in use, in no order */
-static pfn_t out_next;			/* the next one to give back */
-
-static double
-steps(const struct side *s, pfn_t nout, unsigned count)
-{
-	double t0 = now();
-	unsigned i;
-
-	for (i = 0; i < count; i++) {
-		s->s_free(out[out_next], 1);
-		out[out_next] = s->s_alloc(1);
-		if (++out_next == nout)
-			out_next = 0;
-	}
-	return (now() - t0) / count;
-}
-
-/*
- * One side, on a memory of its own of which nfree random frames are free.
- * The first round is for warming up, and is not counted.
- */
-static double
-frames_side(const struct side *s, pfn_t nfree, unsigned count)
-{
-	pfn_t nout = NFRAMES, i, j, pfn;
-	uint64_t seed = 42;
-	double t[ROUNDS];
-	unsigned r;
-
-	take_all();
-	for (i = 0; i < NFRAMES; i++)
-		out[i] = i;
-	for (i = NFRAMES; i-- > 1;) {
-		j = k_random(&seed) % (i + 1);
-		pfn = out[i];
-		out[i] = out[j];
-		out[j] = pfn;
-	}
-	for (; nfree > 0; nfree--)
-		s->s_free(out[--nout], 1);
-	out_next = 0;
-	steps(s, nout, count);
-	for (r = 0; r < ROUNDS; r++)
-		t[r] = steps(s, nout, count);
-	if (vm_phys_check() != NULL)
-		abort();
-	return median(t, ROUNDS);
+	flat_none(&peer);
+	flat_none(&locked);
 }
 
 static void
-frames(const char *level, pfn_t nfree)
+check_all(void)
 {
-	static const unsigned counts[NSIDES] = { 100000, 10000, 100000, 10000 };
-	double t[NSIDES];
+	if (vm_phys_check() != NULL || bitmap_check(&index_bm) != NULL)
+		bench_die("a structure is broken");
+}
+
+/*
+ * Frames.  A step gives back `many` random ones of those in use, and takes as
+ * many: the fill level stays.
+ */
+static pfn_t out[NSIDES][NFRAMES];	/* in use, in no order */
+static pfn_t out_next[NSIDES];		/* the next one to give back */
+
+static double
+steps(unsigned side, pfn_t nout, unsigned many, unsigned count)
+{
+	const struct side *s = &sides[side];
+	pfn_t *list = out[side], next = out_next[side];
+	double t0 = now();
+	unsigned i, j;
+
+	for (i = 0; i < count; i += many) {
+		if (next + many > nout)
+			next = 0;
+		for (j = 0; j < many; j++)
+			s->s_free(list[next + j], 1);
+		for (j = 0; j < many; j++)
+			list[next + j] = s->s_alloc(1);
+		next += many;
+	}
+	out_next[side] = next;
+	return (now() - t0) / i;
+}
+
+/* Which frames are out: all, in an order drawn from a seed. */
+static void
+shuffle(pfn_t *list)
+{
+	struct rng rng = { 42 };
+	pfn_t i, j, pfn;
+
+	for (i = 0; i < NFRAMES; i++)
+		list[i] = i;
+	for (i = NFRAMES; i-- > 1;) {
+		j = rng_below(&rng, i + 1);
+		pfn = list[i];
+		list[i] = list[j];
+		list[j] = pfn;
+	}
+}
+
+static void
+frames(const char *level, pfn_t nfree, unsigned many)
+{
+	static const unsigned counts[NSIDES] = { 60000, 2000, 60000, 2000 };
+	double t[NSIDES][ROUNDS], m[NSIDES];
+	pfn_t nout = NFRAMES - nfree, i;
+	unsigned side, r;
 	char name[64];
+
+	take_all();
+	for (side = 0; side < NSIDES; side++) {
+		shuffle(out[side]);
+		for (i = NFRAMES; i > nout; i--)
+			sides[side].s_free(out[side][i - 1], 1);
+		out_next[side] = 0;
+		steps(side, nout, many, counts[side]);
+	}
+	for (r = 0; r < ROUNDS; r++)
+		for (side = 0; side < NSIDES; side++)
+			t[side][r] = steps(side, nout, many, counts[side]);
+	check_all();
+	for (side = 0; side < NSIDES; side++)
+		m[side] = bench_median(t[side], ROUNDS);
+	snprintf(name, sizeof(name), "%s-%s", many == 1 ? "frame" : "batch",
+	    level);
+	row(level, name, m);
+}
+
+static void
+all_frames(unsigned many)
+{
+	static const struct {
+		const char *level;
+		pfn_t	 nfree;
+	} levels[] = {
+		{ "50%", NFRAMES / 2 }, { "90%", NFRAMES / 10 },
+		{ "99%", NFRAMES / 100 }, { "99.9%", NFRAMES / 1000 },
+		{ "99.99%", NFRAMES / 10000 },
+	};
 	unsigned i;
 
-	for (i = 0; i < NSIDES; i++)
-		t[i] = frames_side(&sides[i], nfree, counts[i]);
-	snprintf(name, sizeof(name), "phys-frame-%s", level);
-	line(name, t[OURS], t[PEER], "ns/pair");
-	snprintf(name, sizeof(name), "phys-locked-%s", level);
-	line(name, t[OURS], t[LOCKED], "ns/pair");
-	snprintf(name, sizeof(name), "phys-index-%s", level);
-	line(name, t[INDEX], t[PEER], "ns/pair");
+	printf("\n%u frames; give back %u at random, take %u; ns for a pair, "
+	    "by fill level\n", NFRAMES, many, many);
+	head("full");
+	for (i = 0; i < nitems(levels); i++)
+		frames(levels[i].level, levels[i].nfree, many);
 }
 
 /*
@@ -334,103 +375,115 @@ frames(const char *level, pfn_t nfree)
 static void
 fragment(unsigned percent)
 {
-	uint64_t seed = 7;
+	struct rng rng = { 7 };
 	pfn_t pfn, n, left = NFRAMES / 100 * percent;
 
 	take_all();
 	while (left > 0) {
-		n = 1 + k_random(&seed) %
-		    (k_random(&seed) % 512 == 0 ? 2048 : 64);
+		n = 1 + rng_below(&rng, rng_below(&rng, 512) == 0 ? 2048 : 64);
 		if (n > left)
 			n = left;
-		pfn = k_random(&seed) % (NFRAMES - n);
+		pfn = rng_below(&rng, NFRAMES - n);
 		for (; n > 0; n--, pfn++)
 			if (ours_used(pfn)) {
-				ours_free(pfn, 1);
-				locked_free(pfn, 1);
-				index_free(pfn, 1);
+				for (unsigned i = 0; i < NSIDES; i++)
+					sides[i].s_free(pfn, 1);
 				left--;
 			}
 	}
+	as_runs = true;
 }
 
 #define BATCH	64
+#define SHORT	32		/* runs up to this are over too soon, */
+#define AGAIN	16		/* and measured so many at a time */
 
-/* A batch of runs taken, and given back; the mean of both together. */
+/* Some batches of runs taken, and given back; the mean of both together. */
 static double
-batch(const struct side *s, pfn_t n, unsigned *got)
+batches(const struct side *s, pfn_t n, unsigned *got)
 {
+	unsigned again = n <= SHORT ? AGAIN : 1, i, j;
 	pfn_t run[BATCH];
-	unsigned i;
 	double t0;
 
 	t0 = now();
-	for (i = *got = 0; i < BATCH; i++) {
-		run[i] = s->s_alloc(n);
-		*got += run[i] != NONE;
+	for (j = 0; j < again; j++) {
+		for (i = *got = 0; i < BATCH; i++) {
+			run[i] = s->s_alloc(n);
+			*got += run[i] != NONE;
+		}
+		while (i-- > 0)
+			if (run[i] != NONE)
+				s->s_free(run[i], n);
 	}
-	while (i-- > 0)
-		if (run[i] != NONE)
-			s->s_free(run[i], n);
-	return (now() - t0) / BATCH;
+	return (now() - t0) / (BATCH * again);
+}
+
+/* Runs of n; => how many of a batch were found, by which all sides agree. */
+static unsigned
+runs_of(pfn_t n, double m[NSIDES])
+{
+	double t[NSIDES][ROUNDS];
+	unsigned r, side, got[NSIDES];
+
+	for (r = 0; r < ROUNDS; r++)
+		for (side = 0; side < NSIDES; side++) {
+			batches(&sides[side], n, &got[side]);	/* warm up */
+			t[side][r] = batches(&sides[side], n, &got[side]);
+		}
+	for (side = 0; side < NSIDES; side++) {
+		m[side] = bench_median(t[side], ROUNDS);
+		if (got[side] != got[OURS])
+			bench_die("runs of %u: %u found, or %u", n, got[OURS],
+			    got[side]);
+	}
+	return got[OURS];
 }
 
 static void
 runs(unsigned percent)
 {
-	static const pfn_t lengths[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256,
-	    512, 1024 };
-	double t[NSIDES][ROUNDS], m[NSIDES];
-	unsigned i, r, side, got[NSIDES];
-	char name[64];
+	double m[NSIDES], found;
+	char what[32], name[64];
+	pfn_t n;
 
+	printf("\n%u%% free, fragmented: %u runs taken, and given back; ns for "
+	    "a pair\n", percent, BATCH);
+	head("run, found");
 	fragment(percent);
-	for (i = 0; i < nitems(lengths); i++) {
-		for (side = 0; side < NSIDES; side++)
-			for (r = 0; r < ROUNDS; r++)
-				t[side][r] = batch(&sides[side], lengths[i],
-				    &got[side]);
-		snprintf(name, sizeof(name), "phys-run-%u-free%u",
-		    (unsigned)lengths[i], percent);
-		for (side = 0; side < NSIDES; side++)
-			m[side] = median(t[side], ROUNDS);
-		line(name, m[OURS], m[PEER], "ns/pair");
-		snprintf(name, sizeof(name), "phys-run-locked-%u-free%u",
-		    (unsigned)lengths[i], percent);
-		line(name, m[OURS], m[LOCKED], "ns/pair");
-		snprintf(name, sizeof(name), "phys-run-index-%u-free%u",
-		    (unsigned)lengths[i], percent);
-		line(name, m[INDEX], m[PEER], "ns/pair");
-		snprintf(name, sizeof(name), "phys-run-%u-free%u-success",
-		    (unsigned)lengths[i], percent);
-		if (got[PEER] == 0)
-			printf("bench %s ours=%.1f peer=0.0 %%\n", name,
-			    got[OURS] * 100.0 / BATCH);
-		else
-			line(name, got[OURS] * 100.0 / BATCH,
-			    got[PEER] * 100.0 / BATCH, "%");
+	for (n = 1; n <= 1024; n *= 2) {
+		found = runs_of(n, m) * 100.0 / BATCH;
+		snprintf(what, sizeof(what), "%u, %.0f%%", n, found);
+		snprintf(name, sizeof(name), "run-%u-free%u", n, percent);
+		row(what, name, m);
+		bench_figure("%", found, found, "run-%u-free%u-success", n,
+		    percent);
 	}
-	if (vm_phys_check() != NULL)
-		abort();
+	check_all();
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	printf("%u frames; free one at random, allocate one, by fill "
-	    "level\n", NFRAMES);
-	frames("50%", NFRAMES / 2);
-	frames("90%", NFRAMES / 10);
-	frames("99%", NFRAMES / 100);
-	frames("99.9%", NFRAMES / 1000);
-	frames("99.99%", NFRAMES / 10000);
-	printf("runs in fragmented memory: allocate %u, free them\n", BATCH);
+	const size_t pages = NFRAMES * sizeof(struct vm_page);
+
+	bench_figures_to(argc > 1 ? argv[1] : NULL, "phys");
+	printf("flat: a flat bitmap with a hint; + lock: that with a lock and "
+	    "owners;\nsummaries: vm_phys's bitmap alone, and how many times "
+	    "faster that is than flat\n");
+	all_frames(1);
+	all_frames(64);
 	runs(20);
 	runs(50);
-	printf("bookkeeping\n");
-	printf("bench phys-bitmap-4GiB ours=%zu bytes\n",
-	    bitmap_size(NFRAMES));
-	printf("bench phys-bytes-per-MiB ours=%.1f bytes\n",
+	printf("\nbookkeeping for 4 GB: bitmap %zu bytes, states %zu, vm_pages "
+	    "%zu (12 bytes each on i386): %.0f bytes a MB\n",
+	    bitmap_size(NFRAMES), vm_phys_size(NFRAMES) -
+	    bitmap_size(NFRAMES) - pages, pages,
 	    (double)vm_phys_size(NFRAMES) / 4096);
+	bench_figure("bytes", (double)bitmap_size(NFRAMES), 0, "bitmap-4GB");
+	bench_figure("bytes", (double)vm_phys_size(NFRAMES) / 4096, 0,
+	    "bytes-per-MB");
+	printf("\n");
+	bench_figures_print();
 	return 0;
 }
