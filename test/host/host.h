@@ -140,6 +140,13 @@ unsigned long host_pmap_resident(const struct pmap *);
 unsigned long host_pmap_ptps(const struct pmap *);
 uint64_t host_syscalls(void);
 
+/*
+ * How long those took, in processor time of their threads, since this was
+ * turned on; the looks at the clock are counted in.
+ */
+void	host_syscalls_timed(bool);
+uint64_t host_syscall_ns(void);
+
 /* NULL, or what is wrong with a pmap's records (a static string). */
 const char *host_pmap_check(const struct pmap *);
 
