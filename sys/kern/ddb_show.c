@@ -116,7 +116,7 @@ ddb_show_page(const struct ddb_args *da)
 	show_zones(&ps);
 }
 
-/* " 16 32 4K": the powers of two that a type has asked for. */
+/* " 16 32 4K pages": the classes, by powers of two, that a type has used. */
 static void
 print_sizes(uint32_t sizes)
 {
@@ -128,7 +128,7 @@ print_sizes(uint32_t sizes)
 		else if (k < 20)
 			printf(" %uK", 1u << (k - 10));
 		else
-			printf(" %uM", 1u << (k - 20));
+			printf(" pages");
 	}
 }
 

@@ -18,15 +18,19 @@
  *    that keeps both bounds with small slabs preferred, in 32 and in 64 bits.
  *    A class is a multiple of 16 bytes, from 128 bytes on, and of 8 below.
  *
- * 3. What is known of a piece of memory.  Nothing is stored in it.  The frame
- *    behind a pointer says whether a slab or a block of pages is there
- *    (kmem_page).  With KMD_CHECK a slab keeps a byte beside each object, the
- *    identity of its type; the first frame of a block of pages points to its
- *    type always.
+ * 3. What is known of a piece of memory.  Nothing is stored in it.  A table
+ *    says of which class a page of the heap window is (kmem_class_of): kfree
+ *    need not fetch the slab's header, which in all slabs lies at the same
+ *    place of a page, so that headers push each other out of the processor's
+ *    cache.  The frame behind a pointer says the rest.  With KMD_CHECK a slab
+ *    keeps a byte beside each object, the identity of its type; the first
+ *    frame of a block of pages points to its type always.
  *
  * 4. Accounting is in bytes that a piece takes (kmalloc_usable), not in bytes
  *    asked for: kfree is not told how many those were.  Each CPU counts for
- *    itself, without a lock.
+ *    itself, without a lock, the allocations and the frees of each class, one
+ *    counter a call; everything else is worked out of these when somebody
+ *    asks, and the high water when a CPU's magazine was not enough.
  *
  * 5. Locking.  One lock guards the list of types and the marks of blocks of
  *    pages; it is held for a few steps and taken with no other.
@@ -68,7 +72,7 @@ static struct {
 	uint8_t		     class[KMALLOC_MAX_CLASS / 8 + 1];
 } heap;
 
-_Static_assert(nitems(classes) <= UINT8_MAX, "a class does not fit a byte");
+_Static_assert(nitems(classes) == KMALLOC_NCLASSES, "classes");
 
 void
 kmalloc_bootstrap(void)
@@ -77,6 +81,7 @@ kmalloc_bootstrap(void)
 	unsigned i, size = 0;
 
 	vm_mtx_init(&heap.lock, "kmalloc");
+	kmem_class_bootstrap();
 	heap.lastid = KMEM_TAG_OUT;
 	for (i = 0; i < nitems(classes); i++) {
 		ca.ca_name = classes[i].c_name;
@@ -88,6 +93,7 @@ kmalloc_bootstrap(void)
 		if (!kmem_cache_init(&heap.cache[i], &ca, KC_HEAP | KC_STATIC))
 			vm_host_panic("kmalloc_bootstrap: class of %zu bytes",
 			    ca.ca_size);
+		heap.cache[i].kc_class = i + 1;
 		for (; size <= classes[i].c_size; size += 8)
 			heap.class[size / 8] = (uint8_t)i;
 	}
@@ -100,16 +106,16 @@ kmalloc_class(unsigned i)
 	return i < nitems(classes) ? &heap.cache[i] : NULL;
 }
 
-static struct kmem_cache *
+static inline unsigned
 class_of(size_t size)
 {
-	return &heap.cache[heap.class[(size + 7) / 8]];
+	return heap.class[(size + 7) / 8];
 }
 
 size_t
 kmalloc_held(size_t size)
 {
-	return size <= KMALLOC_MAX_CLASS ? class_of(size)->kc_size :
+	return size <= KMALLOC_MAX_CLASS ? classes[class_of(size)].c_size :
 	    round_page(size);
 }
 
@@ -149,54 +155,90 @@ type_id(struct kmalloc_type *kt)
 	return id;
 }
 
+/* The bytes that a CPU has got for a type, less those it gave back. */
+static vsize_t
+share_bytes(const struct kmalloc_share *ks)
+{
+	vsize_t bytes = ks->ks_pages;
+	unsigned i;
+
+	for (i = 0; i < nitems(classes); i++)
+		bytes += (vsize_t)(int32_t)(ks->ks_count[i].sc_allocs -
+		    ks->ks_count[i].sc_frees) * classes[i].c_size;
+	return bytes;
+}
+
+/* What others allocated is freed here, too: less than 0 may be in use. */
 static void
-account_alloc(struct kmalloc_type *kt, size_t size, size_t held, bool done)
+share_high(struct kmalloc_share *ks)
+{
+	const vsize_t bytes = share_bytes(ks);
+
+	if ((intptr_t)(bytes - ks->ks_high) > 0)
+		ks->ks_high = bytes;
+}
+
+/* Of a class, or of pages; held is 0 for a failure. */
+static void
+account_alloc(struct kmalloc_type *kt, unsigned class, size_t held)
 {
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
 	struct kmalloc_share *ks = &kt->kt_share[cpu];
 
-	ks->ks_requests++;
-	ks->ks_sizes |= 1u << (size > UINT32_MAX ? 31 :
-	    bit_highest32((uint32_t)size));
-	if (done) {
-		ks->ks_inuse++;
-		ks->ks_bytes += held;
-		/* As a difference: what others allocated is freed here, too. */
-		if ((intptr_t)(ks->ks_bytes - ks->ks_high) > 0)
-			ks->ks_high = ks->ks_bytes;
-	} else
+	if (held == 0)
 		ks->ks_fails++;
+	else
+		ks->ks_count[class].sc_allocs++;
+	if (class == KMALLOC_NCLASSES)
+		ks->ks_pages += held;
+	share_high(ks);
 	vm_cpu_exit(cpu, state);
 }
 
 static void
-account_free(struct kmalloc_type *kt, size_t held)
+account_free(struct kmalloc_type *kt, unsigned class, size_t held)
 {
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
 
-	kt->kt_share[cpu].ks_inuse--;
-	kt->kt_share[cpu].ks_bytes -= held;
+	kt->kt_share[cpu].ks_count[class].sc_frees++;
+	if (class == KMALLOC_NCLASSES)
+		kt->kt_share[cpu].ks_pages -= held;
 	vm_cpu_exit(cpu, state);
+}
+
+static uint32_t
+size_bit(unsigned class)
+{
+	return class == KMALLOC_NCLASSES ? 1u << 31 :
+	    1u << bit_highest32(classes[class].c_size);
 }
 
 void
 kmalloc_stats(const struct kmalloc_type *kt, struct kmalloc_stats *sum)
 {
 	const struct kmalloc_share *ks;
-	unsigned i;
+	unsigned i, c;
 
 	*sum = (struct kmalloc_stats){ .ks_inuse = 0 };
 	for (i = 0; i < VM_NCPU; i++) {
 		ks = &kt->kt_share[i];
-		sum->ks_inuse += ks->ks_inuse;
-		sum->ks_bytes += ks->ks_bytes;
+		for (c = 0; c <= KMALLOC_NCLASSES; c++) {
+			sum->ks_inuse += (unsigned long)(int32_t)(
+			    ks->ks_count[c].sc_allocs -
+			    ks->ks_count[c].sc_frees);
+			sum->ks_requests += ks->ks_count[c].sc_allocs;
+			if (ks->ks_count[c].sc_allocs != 0)
+				sum->ks_sizes |= size_bit(c);
+		}
+		sum->ks_bytes += share_bytes(ks);
 		sum->ks_high += ks->ks_high;
-		sum->ks_requests += ks->ks_requests;
 		sum->ks_fails += ks->ks_fails;
-		sum->ks_sizes |= ks->ks_sizes;
 	}
+	sum->ks_requests += sum->ks_fails;
+	if (sum->ks_high < sum->ks_bytes)
+		sum->ks_high = sum->ks_bytes;
 }
 
 /*
@@ -263,12 +305,12 @@ pages_free(void *p, struct kmalloc_type *kt)
  */
 
 /* The slab of one of our caches that p points into, or NULL. */
-static struct kmem_slab *
+static inline struct kmem_slab *
 heap_slab(const void *p)
 {
 	struct kmem_slab *sl = kmem_slab_find(p);
 
-	return sl != NULL && (sl->sl_cache->kc_flags & KC_HEAP) ? sl : NULL;
+	return sl != NULL && sl->sl_cache->kc_class != 0 ? sl : NULL;
 }
 
 /* => the bytes that it took; 0: there is no such object of this type */
@@ -294,27 +336,53 @@ misuse(const char *func, const void *p, const struct kmalloc_type *kt)
 	    kt == NULL ? "any" : kt->kt_name, what);
 }
 
-void *
-kmalloc(size_t size, struct kmalloc_type *kt, int flags)
+/* What is not done in a few instructions. */
+static void * __attribute__((__noinline__))
+kmalloc_rest(size_t size, struct kmalloc_type *kt, int flags)
 {
 	const uint8_t id = type_id(kt);
-	struct kmem_cache *kc;
+	unsigned class = KMALLOC_NCLASSES;
 	size_t held;
 	void *p;
 
 	if (size == 0)
 		return NULL;
+	flags &= KM_NOSLEEP | KM_EASY | KM_ZERO;
 	if (size <= KMALLOC_MAX_CLASS) {
-		kc = class_of(size);
-		held = kc->kc_size;
-		p = kmem_cache_get(kc, flags & (KM_NOSLEEP | KM_EASY |
-		    KM_ZERO), id);
+		class = class_of(size);
+		held = heap.cache[class].kc_size;
+		p = kmem_cache_get(&heap.cache[class], flags, id);
 	} else {
 		held = round_page(size);
 		p = pages_alloc(size, kt, flags);
 	}
-	account_alloc(kt, size, held, p != NULL);
+	account_alloc(kt, class, p != NULL ? held : 0);
 	return p;
+}
+
+/* Nearly always what a CPU has at hand is enough. */
+void *
+kmalloc(size_t size, struct kmalloc_type *kt, int flags)
+{
+	struct kmem_cpu *cc;
+	unsigned cpu, class;
+	uintptr_t state;
+	void *p;
+	bool done;
+
+	if (__builtin_expect(size - 1 >= KMALLOC_MAX_CLASS ||
+	    (flags & KM_ZERO) || kt->kt_id == 0, 0))
+		return kmalloc_rest(size, kt, flags);
+	class = class_of(size);
+	cpu = vm_cpu_quick(&state);
+	if (__builtin_expect(cpu == VM_NCPU, 0))
+		return kmalloc_rest(size, kt, flags);
+	cc = &heap.cache[class].kc_cpu[cpu];
+	done = cc->cc_debug == 0 && kmem_cpu_pop(cc, &p);
+	if (__builtin_expect(done, 1))
+		kt->kt_share[cpu].ks_count[class].sc_allocs++;
+	vm_cpu_quick_exit(cpu, state);
+	return __builtin_expect(done, 1) ? p : kmalloc_rest(size, kt, flags);
 }
 
 void *
@@ -327,19 +395,47 @@ kcalloc(size_t n, size_t size, struct kmalloc_type *kt, int flags)
 	return kmalloc(bytes, kt, flags | KM_ZERO);
 }
 
+static void __attribute__((__noinline__))
+kfree_rest(void *p, struct kmalloc_type *kt)
+{
+	struct kmem_slab *sl = heap_slab(p);
+	unsigned class = KMALLOC_NCLASSES;
+	size_t held;
+
+	if (sl != NULL) {
+		class = sl->sl_cache->kc_class - 1;
+		held = object_free(sl, p, kt);
+	} else
+		held = pages_free(p, kt);
+	if (held == 0)
+		misuse("kfree", p, kt);
+	account_free(kt, class, held);
+}
+
 void
 kfree(void *p, struct kmalloc_type *kt)
 {
-	struct kmem_slab *sl;
-	size_t held;
+	unsigned cpu = VM_NCPU, class;
+	struct kmem_cpu *cc;
+	uintptr_t state;
+	bool done;
 
-	if (p == NULL)
+	if (__builtin_expect(p == NULL, 0))
 		return;
-	sl = heap_slab(p);
-	held = sl != NULL ? object_free(sl, p, kt) : pages_free(p, kt);
-	if (held == 0)
-		misuse("kfree", p, kt);
-	account_free(kt, held);
+	class = kmem_class_of(p);
+	if (__builtin_expect(class != 0, 1))
+		cpu = vm_cpu_quick(&state);
+	if (__builtin_expect(cpu == VM_NCPU, 0)) {
+		kfree_rest(p, kt);
+		return;
+	}
+	cc = &heap.cache[class - 1].kc_cpu[cpu];
+	done = cc->cc_debug == 0 && kmem_cpu_push(cc, p);
+	if (__builtin_expect(done, 1))
+		kt->kt_share[cpu].ks_count[class - 1].sc_frees++;
+	vm_cpu_quick_exit(cpu, state);
+	if (__builtin_expect(!done, 0))
+		kfree_rest(p, kt);
 }
 
 /* As far as is known, has kt (NULL: anybody) object i? */

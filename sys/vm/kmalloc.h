@@ -11,16 +11,18 @@
 #include <vm/kmem_cache.h>
 
 /*
- * What one CPU did with a type.  What was allocated on one may be freed on
- * another: only the sums mean something, and modulo the word.
+ * What one CPU did with a type, by size class; the last one is for whole
+ * pages.  What was allocated on one CPU may be freed on another: only the
+ * sums over the CPUs mean something, and modulo the word.
  */
+#define KMALLOC_NCLASSES	64
 struct kmalloc_share {
-	unsigned long	 ks_inuse;	/* allocations, less frees */
-	vsize_t		 ks_bytes;	/* of them, as kmalloc_usable says */
-	vsize_t		 ks_high;	/* high water of ks_bytes */
-	uint32_t	 ks_sizes;	/* bit k: 2^k … 2^(k+1)-1 was asked */
+	struct {
+		uint32_t sc_allocs, sc_frees;
+	}		 ks_count[KMALLOC_NCLASSES + 1];
 	uint32_t	 ks_fails;
-	uint64_t	 ks_requests;
+	vsize_t		 ks_pages;	/* bytes of whole pages in use */
+	vsize_t		 ks_high;	/* most bytes in use */
 } __attribute__((__aligned__(VM_CPU_ALIGN)));
 
 /*
@@ -38,12 +40,13 @@ struct kmalloc_type {
 struct kmalloc_stats {
 	unsigned long	 ks_inuse;	/* allocations */
 	vsize_t		 ks_bytes;	/* of them, as kmalloc_usable says */
-	vsize_t		 ks_high;	/* high water of ks_bytes: exact on one
-					   CPU, at most the true one's sum
-					   over the CPUs on several */
-	uint64_t	 ks_requests;
-	uint64_t	 ks_fails;
-	uint32_t	 ks_sizes;	/* bit k: 2^k … 2^(k+1)-1 was asked */
+	vsize_t		 ks_high;	/* high water of ks_bytes, looked at
+					   when a magazine is exchanged; the
+					   sum over the CPUs */
+	unsigned long	 ks_requests;	/* modulo the word */
+	unsigned long	 ks_fails;
+	uint32_t	 ks_sizes;	/* bit k: of classes from 2^k bytes on;
+					   bit 31: of whole pages */
 };
 #define KMALLOC_DEFINE(type, name, desc) \
 	struct kmalloc_type type[1] = {{ .kt_name = name, .kt_desc = desc }}

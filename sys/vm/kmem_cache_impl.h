@@ -14,6 +14,7 @@
 #include <machine/vmcpu.h>
 
 #include <vm/kmem_cache.h>
+#include <vm/pmap.h>
 #include <vm/vm_phys.h>
 
 /*
@@ -153,6 +154,7 @@ struct kmem_cache {
 	unsigned	 kc_reserve;	/* free objects kept back */
 	unsigned	 kc_debug;	/* KMD_* */
 	unsigned	 kc_flags;	/* KC_* */
+	unsigned	 kc_class;	/* kmalloc's, from 1; or 0 */
 	int		 kc_window;	/* KM_SLAB or KM_HEAP */
 	size_t		 kc_align;
 	size_t		 kc_color_max;	/* the largest colour, in bytes */
@@ -264,8 +266,56 @@ void	kmem_pages_bootstrap(void);
  * => no lock: what it says stays true while ptr is the caller's
  */
 struct vm_page *kmem_page(const void *ptr);
-/* The slab that ptr points into, or NULL. */
-struct kmem_slab *kmem_slab_find(const void *ptr);
+
+/*
+ * The frame of a slab that ptr points into, or NULL.  A frame is marked
+ * VM_PAGE_SLAB for just as long as it is part of one.
+ */
+static inline const struct vm_page *
+kmem_slab_page(const void *ptr)
+{
+	const struct vm_page *pg;
+	paddr_t pa;
+
+	if ((vaddr_t)ptr - VM_HEAP_MIN >= VM_SLAB_MAX - VM_HEAP_MIN ||
+	    !pmap_kextract((vaddr_t)ptr, &pa))
+		return NULL;
+	pg = &vm_frames.vf_page[pa >> PAGE_SHIFT];
+	return pg->pg_flags & VM_PAGE_SLAB ? pg : NULL;
+}
+
+/*
+ * Which of kmalloc's classes a page of the heap window is of, a byte a page:
+ * 0 is none of them, or not known here.  The table covers as many pages as
+ * there are frames; the map takes the lowest hole that fits, so what lies
+ * above is rare.
+ */
+struct kmem_classes {
+	uint8_t		*kp_class;
+	vsize_t		 kp_npages;
+};
+extern struct kmem_classes kmem_classes;
+
+static inline unsigned
+kmem_class_of(const void *ptr)
+{
+	const vsize_t i = ((vaddr_t)ptr - VM_HEAP_MIN) >> PAGE_SHIFT;
+
+	return i < kmem_classes.kp_npages ? kmem_classes.kp_class[i] : 0;
+}
+void	kmem_class_set(vaddr_t base, vsize_t npages, uint8_t class);
+/* After vm_phys and kernel_map; no memory for it: nothing is known. */
+void	kmem_class_bootstrap(void);
+
+/* The slab that it is part of. */
+static inline struct kmem_slab *
+kmem_slab_find(const void *ptr)
+{
+	const struct vm_page *pg = kmem_slab_page(ptr);
+
+	return pg != NULL ? pg->pg_slab : NULL;
+}
+_Static_assert(VM_HEAP_MAX == VM_SLAB_MIN, "the windows do not touch");
 
 /*
  * kmem_slab.c: one slab.

@@ -13,7 +13,6 @@
  *    somebody comes by who may.
  */
 #include <vm/kmem_cache_impl.h>
-#include <vm/pmap.h>
 
 struct kept {
 	struct kept	*k_next;
@@ -105,12 +104,35 @@ kmem_page(const void *ptr)
 	return pg;
 }
 
-struct kmem_slab *
-kmem_slab_find(const void *ptr)
-{
-	const struct vm_page *pg = kmem_page(ptr);
+/*
+ * Classes by page.
+ */
+struct kmem_classes kmem_classes;
 
-	if (pg == NULL || !(pg->pg_flags & VM_PAGE_SLAB))
-		return NULL;
-	return pg->pg_slab;
+void
+kmem_class_bootstrap(void)
+{
+	struct vm_phys_stats ps;
+	vsize_t n = 0;
+	unsigned i;
+
+	vm_phys_stats(&ps);
+	for (i = 0; i < VM_NZONES; i++)
+		n += ps.ps_total[i];
+	if (n > atop(VM_HEAP_MAX - VM_HEAP_MIN))
+		n = atop(VM_HEAP_MAX - VM_HEAP_MIN);
+	n = round_page(n);
+	kmem_classes.kp_class = (void *)kmem_alloc(kernel_map, n,
+	    KM_NOSLEEP | KM_ZERO);
+	kmem_classes.kp_npages = kmem_classes.kp_class != NULL ? n : 0;
+}
+
+void
+kmem_class_set(vaddr_t base, vsize_t npages, uint8_t class)
+{
+	const vsize_t first = atop(base - VM_HEAP_MIN);
+	vsize_t i;
+
+	for (i = first; i < first + npages && i < kmem_classes.kp_npages; i++)
+		kmem_classes.kp_class[i] = class;
 }

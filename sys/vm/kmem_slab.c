@@ -109,12 +109,12 @@ kmem_slab_layout(struct kmem_cache *kc, unsigned pages)
 
 /* Let the frames of [base, base + size) point at sl, or at nothing. */
 static void
-mark_pages(char *base, size_t size, struct kmem_slab *sl)
+mark_pages(const struct kmem_cache *kc, char *base, struct kmem_slab *sl)
 {
 	struct vm_page *pg;
 	size_t off;
 
-	for (off = 0; off < size; off += PAGE_SIZE) {
+	for (off = 0; off < kc->kc_slab_size; off += PAGE_SIZE) {
 		pg = kmem_page(base + off);
 		KASSERT(pg != NULL);
 		pg->pg_slab = sl;
@@ -123,6 +123,9 @@ mark_pages(char *base, size_t size, struct kmem_slab *sl)
 		else
 			pg->pg_flags &= ~VM_PAGE_SLAB;
 	}
+	if (kc->kc_class != 0)
+		kmem_class_set((vaddr_t)base, atop(kc->kc_slab_size),
+		    sl != NULL ? (uint8_t)kc->kc_class : 0);
 }
 
 /* Undo the constructor for the first n objects. */
@@ -177,7 +180,7 @@ slab_release(struct kmem_cache *kc, struct kmem_slab *sl)
 {
 	char *base = sl->sl_base;
 
-	mark_pages(base, kc->kc_slab_size, NULL);
+	mark_pages(kc, base, NULL);
 	if (kc->kc_flags & KC_OFFSLAB)
 		kmem_header_free(sl);
 	kmem_pages_free((vaddr_t)base, kc->kc_slab_size);
@@ -203,7 +206,7 @@ kmem_slab_create(struct kmem_cache *kc, size_t color, int flags)
 		return NULL;
 	}
 	header_init(kc, sl, base, color);
-	mark_pages(base, kc->kc_slab_size, sl);
+	mark_pages(kc, base, sl);
 	if (!construct(kc, sl, flags)) {
 		slab_release(kc, sl);
 		return NULL;
