@@ -6,6 +6,8 @@
  * applies every operation to each; that is exhaustive, and takes a few
  * seconds.  BITMAP_STEP=n takes every n-th state only.
  */
+#include <sys/mman.h>
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +23,30 @@
 static struct bitmap bm;
 static bool model[MODEL_MAX];
 static uint32_t nbits;
-static void *mem;
+
+/* The bitmap's memory ends where nothing can be read any more. */
+static void *
+memory(size_t size)
+{
+	static char *map;
+	static size_t len;
+
+	if (map != NULL)
+		munmap(map, len + 4096);
+	len = roundup2(size, 4096u);
+	map = mmap(NULL, len + 4096, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(map != MAP_FAILED);
+	must(mprotect(map + len, 4096, PROT_NONE) == 0);
+	return map + len - size;
+}
 
 static void
 make(uint32_t n)
 {
-	free(mem);
+	void *mem = memory(bitmap_size(n));
+
 	nbits = n;
-	mem = malloc(bitmap_size(n) + 1);	/* + 1: a size of 0 */
-	must(mem != NULL);
 	memset(mem, 0xA5, bitmap_size(n));
 	bitmap_init(&bm, mem, n);
 	if (n <= MODEL_MAX)
@@ -356,6 +373,5 @@ main(void)
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);
 	srunner_free(sr);
-	free(mem);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

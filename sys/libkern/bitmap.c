@@ -241,8 +241,6 @@ bitmap_last_clear(const struct bitmap *bm, uint32_t lo, uint32_t hi)
 			w &= MASK_FROM(lo - begin);
 		if (w != 0)
 			return begin + bit_highest32(w);
-		if (begin < lo)
-			break;
 	}
 	return hi;
 }
@@ -272,18 +270,19 @@ two_words(const struct bitmap *bm, uint32_t i)
 	return two;
 }
 
-/* Runs of at most 32: all that begin in a word, at once. */
+/*
+ * Runs and alignments of at most 32: all that begin in a word, at once.  The
+ * mask has every align-th bit.
+ */
 static uint32_t
 find_short(const struct bitmap *bm, uint32_t n, uint32_t align, uint32_t lo,
     uint32_t hi, uint32_t top)
 {
-	uint32_t s, at, mask;
+	const uint32_t mask = UINT32_MAX / (UINT32_MAX >> (32 - align));
+	uint32_t s, at;
 
-	mask = align < 32 ? UINT32_MAX / (UINT32_MAX >> (32 - align)) : 1;
 	for (s = lo; s < top; s = rounddown2(s, 32u) + 32) {
-		if (align >= 32)
-			s = roundup2(s, align);
-		else if (bm->bm_level[0][s / 32] == 0)
+		if (bm->bm_level[0][s / 32] == 0)
 			s = bitmap_next_set(bm, s);
 		if (s >= top)
 			break;
