@@ -34,6 +34,13 @@ bitmap_test(const struct bitmap *bm, uint32_t i)
 	return (bm->bm_level[0][i / 32] >> (i % 32) & 1) != 0;
 }
 
+/* The 32 bits from i, a multiple of 32, on; those beyond the end are clear. */
+static inline uint32_t
+bitmap_word(const struct bitmap *bm, uint32_t i)
+{
+	return bm->bm_level[0][i / 32];
+}
+
 /* One bit, i < n; set already, or clear already, is fine. */
 void	bitmap_set(struct bitmap *, uint32_t i);
 void	bitmap_clear(struct bitmap *, uint32_t i);

@@ -258,32 +258,38 @@ vm_phys_watch(pfn_t low, pfn_t high, void (*fn)(bool))
 }
 
 /*
- * One frame goes out plain, or comes back: its state and the counters.  The
- * bitmap is the caller's, who may have many bits to change at once.
+ * A frame goes out, plain where it can, or comes back: its state, and the
+ * counters.  The bitmap is the caller's, who may have many bits to change.
  */
 static inline void
-page_take_locked(enum vm_zone z, pfn_t pfn, enum vm_page_owner owner)
+page_out_locked(pfn_t pfn, enum vm_page_owner owner)
 {
-	vp->vp_stats.ps_free[z]--;
-	vp->vp_stats.ps_owner[owner]++;
 	if (plain_state[owner] != STATE_PAGE)
 		state_set_locked(pfn, plain_state[owner]);
 	else
 		page_write_locked(pfn, owner);
 }
 
+static void
+page_take_locked(pfn_t pfn, enum vm_page_owner owner)
+{
+	vp->vp_stats.ps_free[zone_of(pfn)]--;
+	vp->vp_stats.ps_owner[owner]++;
+	page_out_locked(pfn, owner);
+}
+
 /* Its owner's no more. */
 static inline void
 page_blank_locked(pfn_t pfn)
 {
-	const struct vm_page blank = { .pg_owner = VM_PAGE_FREE };
 	enum vm_phys_state state = state_of(pfn);
 
 	vp->vp_stats.ps_owner[state_owner(state, pfn)]--;
 	if (state != STATE_PAGE)
 		state_set_locked(pfn, STATE_PAGE);
 	else
-		vm_frames.vf_page[pfn] = blank;
+		vm_frames.vf_page[pfn] =
+		    (struct vm_page){ .pg_owner = VM_PAGE_FREE };
 }
 
 static inline void
@@ -312,26 +318,27 @@ settle_locked(void)
 		hand_settle_locked(&vp->vp_next[z]);
 }
 
-/* A frame is free: into the hand with it, or its bit is set. */
+/*
+ * Frames of one word are free: into the hand with them, or their bits are set.
+ * What is at hand has to stay below all that is in the bitmap.
+ */
 static void
-frame_put_locked(enum vm_zone z, pfn_t pfn)
+word_put_locked(enum vm_zone z, pfn_t first, uint32_t bits)
 {
 	struct vm_phys_next *vn = &vp->vp_next[z];
+	pfn_t low = first + bit_lowest32(bits);
+	bool below = first + bit_highest32(bits) < vn->vn_hint;
 
-	if (pfn >= vn->vn_hint) {
-		bitmap_set(&vp->vp_free, pfn);
-		return;
-	}
-	if (vn->vn_hand != 0 && pfn >= vn->vn_first + 32) {
-		vn->vn_hint = pfn;
-		bitmap_set(&vp->vp_free, pfn);
-		return;
-	}
-	if (pfn < vn->vn_first)
+	if (first < vn->vn_first || (first == vn->vn_first && !below))
 		hand_settle_locked(vn);
-	if (vn->vn_hand == 0)
-		vn->vn_first = rounddown2(pfn, 32u);
-	vn->vn_hand |= 1u << (pfn % 32);
+	if (below && (vn->vn_hand == 0 || first == vn->vn_first)) {
+		vn->vn_first = first;
+		vn->vn_hand |= bits;
+		return;
+	}
+	bitmap_put_word(&vp->vp_free, first, bits);
+	if (low < vn->vn_hint)
+		vn->vn_hint = low;
 }
 
 /* The next frame of a zone that has a free one. */
@@ -350,12 +357,32 @@ frame_next_locked(enum vm_zone z)
 	return vn->vn_first + bit_lowest32(vn->vn_hand);
 }
 
-/* It is taken. */
-static inline void
-frame_take_locked(enum vm_zone z, pfn_t pfn, enum vm_page_owner owner)
+/*
+ * Take the next frames of a zone that has a free one: as far as one hand
+ * goes, at most n.
+ * => how many
+ */
+static unsigned
+hand_take_locked(enum vm_zone z, unsigned n, enum vm_page_owner owner,
+    paddr_t *pa)
 {
-	vp->vp_next[z].vn_hand &= vp->vp_next[z].vn_hand - 1;
-	page_take_locked(z, pfn, owner);
+	struct vm_phys_next *vn = &vp->vp_next[z];
+	pfn_t pfn = frame_next_locked(z);
+	uint32_t bits = vn->vn_hand;
+	unsigned i = 0;
+
+	for (;;) {
+		page_out_locked(pfn, owner);
+		pa[i++] = ptoa(pfn);
+		bits &= bits - 1;
+		if (i == n || bits == 0)
+			break;
+		pfn = vn->vn_first + bit_lowest32(bits);
+	}
+	vn->vn_hand = bits;
+	vp->vp_stats.ps_free[z] -= i;
+	vp->vp_stats.ps_owner[owner] += i;
+	return i;
 }
 
 /* A reserved frame is a free one from now on. */
@@ -400,25 +427,6 @@ vm_phys_add(pfn_t start, pfn_t end)
 	phys_exit();
 }
 
-/*
- * Take the lowest free frame of the highest zone that has any.
- * => NONE: no zone has
- */
-static pfn_t
-take_next_locked(enum vm_page_owner owner)
-{
-	unsigned z;
-	pfn_t pfn;
-
-	for (z = VM_NZONES; z-- > 0;)
-		if (vp->vp_stats.ps_free[z] != 0) {
-			pfn = frame_next_locked(z);
-			frame_take_locked(z, pfn, owner);
-			return pfn;
-		}
-	return NONE;
-}
-
 /* An allocation that finds nothing.  => drops the lock */
 static int
 alloc_fails(int error)
@@ -428,40 +436,29 @@ alloc_fails(int error)
 	return error;
 }
 
-/* An allocation of pfn is done; or none, when that is hi.  => drops the lock */
-static int
-alloc_ends(pfn_t pfn, pfn_t hi, paddr_t *pa)
+int
+vm_phys_alloc_many(unsigned n, enum vm_page_owner owner, paddr_t *pa)
 {
-	if (pfn == hi)
+	unsigned i, z = VM_ZONE_HIGH;
+
+	KASSERT(owner_allocated(owner));
+	vm_mtx_enter(&vp->vp_mtx);
+	if (n > nfree_locked(vp))
 		return alloc_fails(ENOMEM);
+	for (i = 0; i < n;) {
+		while (vp->vp_stats.ps_free[z] == 0)
+			z--;
+		i += hand_take_locked(z, n - i, owner, pa + i);
+	}
 	vp->vp_stats.ps_allocs++;
 	phys_exit();
-	*pa = ptoa(pfn);
 	return 0;
 }
 
 int
 vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
 {
-	KASSERT(owner_allocated(owner));
-	vm_mtx_enter(&vp->vp_mtx);
-	return alloc_ends(take_next_locked(owner), NONE, pa);
-}
-
-int
-vm_phys_alloc_many(unsigned n, enum vm_page_owner owner, paddr_t *pa)
-{
-	unsigned i;
-
-	KASSERT(owner_allocated(owner));
-	vm_mtx_enter(&vp->vp_mtx);
-	if (n > nfree_locked(vp))
-		return alloc_fails(ENOMEM);
-	for (i = 0; i < n; i++)
-		pa[i] = ptoa(take_next_locked(owner));
-	vp->vp_stats.ps_allocs++;
-	phys_exit();
-	return 0;
+	return vm_phys_alloc_many(1, owner, pa);
 }
 
 int
@@ -477,7 +474,7 @@ vm_phys_alloc_at(paddr_t pa, enum vm_page_owner owner)
 		return alloc_fails(EBUSY);
 	settle_locked();
 	bitmap_clear(&vp->vp_free, pfn);
-	page_take_locked(zone_of(pfn), pfn, owner);
+	page_take_locked(pfn, owner);
 	vp->vp_stats.ps_allocs++;
 	phys_exit();
 	return 0;
@@ -527,18 +524,13 @@ zone_part(unsigned z, pfn_t pfn, pfn_t n)
 	return pfn + n > start ? pfn + n - start : 0;
 }
 
-/*
- * As n page_take_locked, and the bitmap; the first frame knows n.
- * => nothing is done when pfn is hi: none was found
- */
+/* As n page_take_locked, and the bitmap; the first frame knows n. */
 static void
-take_run_locked(pfn_t n, pfn_t pfn, pfn_t hi, enum vm_page_owner owner)
+take_run_locked(pfn_t pfn, pfn_t n, enum vm_page_owner owner)
 {
 	pfn_t left, part;
 	unsigned z = VM_NZONES;
 
-	if (pfn == hi)
-		return;
 	bitmap_clear_range(&vp->vp_free, pfn, pfn + n);
 	for (left = n; left > 0; left -= part) {
 		part = zone_part(--z, pfn, left);
@@ -555,31 +547,32 @@ take_run_locked(pfn_t n, pfn_t pfn, pfn_t hi, enum vm_page_owner owner)
 
 /*
  * A run of one: the lowest free frame in [lo, hi).
- * => hi: there is none
+ * => ENOMEM: there is none
  */
-static pfn_t
-take_one_locked(pfn_t lo, pfn_t hi, enum vm_page_owner owner)
+static int
+take_one_locked(pfn_t lo, pfn_t hi, enum vm_page_owner owner, paddr_t *pa)
 {
 	unsigned z = 0;
 	pfn_t pfn;
 
 	while (vp->vp_stats.ps_free[z] == 0 || lo >= zones[z].z_end)
 		if (++z == VM_NZONES)
-			return hi;
+			return ENOMEM;
 	pfn = frame_next_locked(z);
-	if (pfn >= lo && pfn < hi) {
-		frame_take_locked(z, pfn, owner);
-		return pfn;
-	}
 	if (pfn >= hi)
-		return hi;
+		return ENOMEM;
+	if (pfn >= lo) {
+		hand_take_locked(z, 1, owner, pa);
+		return 0;
+	}
 	settle_locked();
 	pfn = bitmap_next_set(&vp->vp_free, lo);
 	if (pfn >= hi || pfn >= vm_frames.vf_npfn)
-		return hi;
+		return ENOMEM;
 	bitmap_clear(&vp->vp_free, pfn);
-	page_take_locked(zone_of(pfn), pfn, owner);
-	return pfn;
+	page_take_locked(pfn, owner);
+	*pa = ptoa(pfn);
+	return 0;
 }
 
 int
@@ -589,19 +582,25 @@ vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
 	pfn_t pfn;
 
 	KASSERT(owner_allocated(owner));
-	if (n == 1 && align == 1 && boundary == 0) {
-		vm_mtx_enter(&vp->vp_mtx);
-		return alloc_ends(take_one_locked(lo, hi, owner), hi, pa);
-	}
 	if (n == 0 || !powerof2(align))
 		return EINVAL;
 	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
 		return EINVAL;
 	vm_mtx_enter(&vp->vp_mtx);
-	settle_locked();
-	pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
-	take_run_locked(n, pfn, hi, owner);
-	return alloc_ends(pfn, hi, pa);
+	if (n == 1 && align == 1) {
+		if (take_one_locked(lo, hi, owner, pa) != 0)
+			return alloc_fails(ENOMEM);
+	} else {
+		settle_locked();
+		pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
+		if (pfn == hi)
+			return alloc_fails(ENOMEM);
+		take_run_locked(pfn, n, owner);
+		*pa = ptoa(pfn);
+	}
+	vp->vp_stats.ps_allocs++;
+	phys_exit();
+	return 0;
 }
 
 /* Why this frame is not an allocated one, or NULL. */
@@ -694,7 +693,7 @@ give_one_locked(pfn_t pfn)
 	enum vm_zone z = zone_of(pfn);
 
 	page_give_locked(z, pfn);
-	frame_put_locked(z, pfn);
+	word_put_locked(z, rounddown2(pfn, 32u), 1u << (pfn % 32));
 	vp->vp_stats.ps_frees++;
 }
 
@@ -747,11 +746,46 @@ vm_phys_free_run(paddr_t pa, pfn_t n)
 	phys_exit();
 }
 
-/* Is the bit of a frame set, or the frame at hand? */
-static bool
-frame_test_locked(pfn_t pfn)
+/* The free ones of the word that begins with a frame. */
+static uint32_t
+word_locked(pfn_t first)
 {
-	return bitmap_test(&vp->vp_free, pfn) || hand_test_locked(vp, pfn);
+	const struct vm_phys_next *vn = &vp->vp_next[zone_of(first)];
+	uint32_t bits = bitmap_word(&vp->vp_free, first);
+
+	return first == vn->vn_first ? bits | vn->vn_hand : bits;
+}
+
+/*
+ * Set the bits of the first of pa[0 .. n), n > 0: as many as lie in one word,
+ * and can be freed.
+ * => how many; with *why one of them cannot, and is the next
+ */
+static unsigned
+put_word_locked(const paddr_t *pa, unsigned n, const char **why)
+{
+	pfn_t first = rounddown2((pfn_t)(pa[0] >> PAGE_SHIFT), 32u), pfn;
+	uint32_t bits = 0, bit, have;
+	unsigned i;
+
+	*why = NULL;
+	have = first < vm_frames.vf_npfn ? word_locked(first) : 0;
+	for (i = 0; i < n; i++) {
+		pfn = (pfn_t)(pa[i] >> PAGE_SHIFT);
+		if (pfn - first >= 32)
+			break;
+		bit = 1u << (pfn % 32);
+		if (!is_plain_locked(pfn))
+			*why = free_fault_locked(pfn);
+		if (*why == NULL && ((have | bits) & bit) != 0)
+			*why = "named twice";
+		if (*why != NULL)
+			break;
+		bits |= bit;
+	}
+	if (bits != 0)
+		word_put_locked(zone_of(first), first, bits);
+	return i;
 }
 
 /*
@@ -762,24 +796,17 @@ frame_test_locked(pfn_t pfn)
 static unsigned
 put_many_locked(const paddr_t *pa, unsigned n, const char **why)
 {
-	unsigned i, bad;
-	pfn_t pfn;
+	unsigned done = 0, i;
 
-	for (bad = 0; bad < n; bad++) {
-		pfn = (pfn_t)(pa[bad] >> PAGE_SHIFT);
-		*why = is_plain_locked(pfn) ? NULL : free_fault_locked(pfn);
-		if (*why == NULL && frame_test_locked(pfn))
-			*why = "named twice";
-		if (*why != NULL)
-			break;
-		frame_put_locked(zone_of(pfn), pfn);
-	}
-	if (bad == n)
+	*why = NULL;
+	while (done < n && *why == NULL)
+		done += put_word_locked(pa + done, n - done, why);
+	if (*why == NULL)
 		return n;
 	settle_locked();
-	for (i = 0; i < bad; i++)
+	for (i = 0; i < done; i++)
 		bitmap_clear(&vp->vp_free, (pfn_t)(pa[i] >> PAGE_SHIFT));
-	return bad;
+	return done;
 }
 
 void
