@@ -809,6 +809,7 @@ START_TEST(used_in_between)
 	used_meanwhile = KVA;
 	pmap_protect(kernel_pmap, KVA, KVA + PAGE_SIZE, VM_PROT_READ);
 	must(used_meanwhile == 0 && sim_stale() == NULL);
+	must(!(pmap_live_pte(KVA) & PG_RW));
 	must(pmap_test_bits(kernel_pmap, KVA) ==
 	    (PMAP_ACCESSED | PMAP_MODIFIED));
 	pmap_remove(kernel_pmap, KVA, KVA + PAGE_SIZE);
