@@ -8,6 +8,10 @@
 #include <kern/kern.h>
 #include <kern/md.h>
 #include <machine/cpufunc.h>
+#include <vm/kmem_debug.h>
+
+/* Room for what happened, in words: two hundred of them an object's. */
+#define TRAP_WHY	400
 
 /* Faults within the debugger within a fault: beyond this, give up. */
 #define TRAP_MAXDEPTH	4
@@ -90,10 +94,12 @@ describe_page_fault(const struct trapframe *tf, vaddr_t va, char *buf,
 
 	vaddr_t off;
 	const char *sym = ksym_find(va, &off);
-	char where[80] = "";
+	char where[192] = "", what[160];
 
 	if (sym != NULL)
 		k_snprintf(where, sizeof(where), " (%s+%#lx)", sym, off);
+	else if (kmem_debug_fault_what(va, what, sizeof(what)))
+		k_snprintf(where, sizeof(where), " (%s)", what);
 	k_snprintf(buf, size, "%s %s%s page %#lx%s%s%s%s", op, state,
 	    va >= KERNBASE ? "kernel" : "user", va, where,
 	    tf->tf_err & PGEX_P ? "" : ", not present",
@@ -106,7 +112,7 @@ static void
 describe(const struct trapframe *tf, vaddr_t cr2, char *buf, size_t size)
 {
 	const char *name = trap_name(tf->tf_trapno);
-	char why[200];
+	char why[TRAP_WHY];
 
 	if (tf->tf_trapno == T_PAGE) {
 		describe_page_fault(tf, cr2, why, sizeof(why));
@@ -128,6 +134,8 @@ print_trap(const struct trapframe *tf, const char *why)
 	const char *sym = ksym_find(tf->tf_eip, &off);
 
 	printf("\ntrap %u: %s\n", (unsigned)tf->tf_trapno, why);
+	if (tf->tf_trapno == T_PAGE)
+		kmem_debug_fault(rcr2());
 	if (sym != NULL)
 		printf("at %#x (%s+%#lx)\n", (unsigned)tf->tf_eip, sym, off);
 	else
@@ -139,7 +147,7 @@ print_trap(const struct trapframe *tf, const char *why)
 static void
 trap_debug(struct trapframe *tf)
 {
-	char why[240];
+	char why[TRAP_WHY];
 
 	describe(tf, rcr2(), why, sizeof(why));
 	panic_fault("%s at %#x", why, (unsigned)tf->tf_eip);
@@ -182,7 +190,7 @@ trap_double_fault(void)
 {
 	struct trapframe tf;
 	vaddr_t cr2 = rcr2();
-	char why[240];
+	char why[TRAP_WHY];
 
 	segments_leave_double_fault();
 	pmap_reload();

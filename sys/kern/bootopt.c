@@ -6,15 +6,14 @@
 #include <kern/md.h>
 
 /*
- * Find the word "name" or "name=value".
+ * Find the word "name" or "name=value", from p on.
  * => the value, "" where there is none, NULL when the word is not there;
  *    it ends with the word (a blank or the end of the line)
  */
 static const char *
-bootopt_find(const char *name)
+bootopt_from(const char *p, const char *name)
 {
 	size_t n = strlen(name);
-	const char *p = md_cmdline();
 
 	for (;;) {
 		while (*p == ' ')
@@ -35,14 +34,22 @@ bootopt_find(const char *name)
 bool
 bootopt(const char *name)
 {
-	return bootopt_find(name) != NULL;
+	return bootopt_from(md_cmdline(), name) != NULL;
 }
 
 bool
 bootopt_value(const char *name, char *buf, size_t size)
 {
-	const char *value = bootopt_find(name), *end;
+	return bootopt_nth(name, 0, buf, size);
+}
 
+bool
+bootopt_nth(const char *name, unsigned n, char *buf, size_t size)
+{
+	const char *value = bootopt_from(md_cmdline(), name), *end;
+
+	while (n-- > 0 && value != NULL)
+		value = bootopt_from(value, name);
 	if (value == NULL || value[-1] != '=' || size == 0)
 		return false;
 	for (end = value; *end != ' ' && *end != '\0'; end++)

@@ -50,5 +50,8 @@ void	ddb_show_page(const struct ddb_args *);	/* ddb_show.c */
 void	ddb_show_malloc(const struct ddb_args *);
 void	ddb_show_slab(const struct ddb_args *);
 void	ddb_show_range(const struct ddb_args *);
+void	ddb_show_cache(const char *name);	/* ddb_kmem.c */
+void	ddb_show_leaks(const struct ddb_args *);
+void	ddb_whatis(const struct ddb_args *);
 
 #endif

@@ -34,11 +34,15 @@ static const struct ddb_command commands[] = {
 	    0, 0, cmd_slabs, true },
 	{ "test", "", "the kernel's self-tests", 0, 0, cmd_test, true },
 	{ "trace", "", "the stack", 0, 0, cmd_trace, false },
+	{ "whatis", "ADDR", "what is there, and who allocated it",
+	    1, 1, ddb_whatis, false },
 	{ "x", "[/NF] [ADDR [COUNT]]", "memory; F: b h l (size) x d u c s a",
 	    0, 2, ddb_x, false },
 };
 
 static const struct ddb_command show_commands[] = {
+	{ "show leaks", "", "objects that nothing points to (kmem=check)",
+	    0, 0, ddb_show_leaks, false },
 	{ "show malloc", "", "the heap, by type",
 	    0, 0, ddb_show_malloc, false },
 	{ "show map", "[ADDR [LINES]]", "kernel_map: regions and holes",
@@ -47,7 +51,7 @@ static const struct ddb_command show_commands[] = {
 	    0, 1, ddb_show_page, false },
 	{ "show range", "", "ranges freed and kept, by window and size",
 	    0, 0, ddb_show_range, false },
-	{ "show slab", "[all]", "the caches; all: those never used, too",
+	{ "show slab", "[all|NAME]", "the caches; all: those never used, too",
 	    0, 1, ddb_show_slab, false },
 };
 

@@ -165,7 +165,7 @@ ddb_show_slab(const struct ddb_args *da)
 	bool all = da->da_argc > 0;
 
 	if (all && strcmp(da->da_argv[0], "all") != 0) {
-		printf("%s: it can only be `all`\n", da->da_argv[0]);
+		ddb_show_cache(da->da_argv[0]);
 		return;
 	}
 	printf("cache           size stride  pages  objs   slabs empty  in use"

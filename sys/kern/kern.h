@@ -63,6 +63,14 @@ int	cons_poll(void);	/* -1: nothing there */
 /* Boot options: words of the command line, "name" or "name=value". */
 bool	bootopt(const char *name);
 bool	bootopt_value(const char *name, char *buf, size_t size);
+/* Where the word stands more than once: the value of the n-th, from 0. */
+bool	bootopt_nth(const char *name, unsigned n, char *buf, size_t size);
+
+/*
+ * While buf is not NULL, what sys/vm logs goes there, as far as there is
+ * room, and not to the consoles: for tests.
+ */
+void	log_divert(char *buf, size_t size);
 
 /*
  * Symbols, from a table of our own in the image (sorted by address).

@@ -9,6 +9,7 @@
 #include <kern/mapwalk.h>
 #include <kern/md.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_debug.h>
 #include <vm/kmem_range.h>
 #include <vm/vm_phys.h>
 
@@ -60,13 +61,21 @@ map_init(void)
 static void
 slab_init(void)
 {
-	char size[SIZESTR];
+	char size[SIZESTR], modes[KMD_NAMES];
+	char option[64];
 
+	for (unsigned i = 0; bootopt_nth("kmem", i, option, sizeof(option));
+	    i++) {
+		kmem_debug_option(option);
+		printf("slab: kmem=%s\n", option);
+	}
 	kmem_cache_bootstrap();
 	if (bootopt("norange"))
 		kmem_range_enable(false);
 	printf("slab: caches in [0x%08lx, 0x%08lx), %s\n", VM_SLAB_MIN,
 	    VM_SLAB_MAX, size_str(size, VM_SLAB_MAX - VM_SLAB_MIN));
+	printf("slab: watched for: %s\n", kmem_debug_names(modes,
+	    kmem_debug_modes("")));
 }
 
 static void

@@ -41,12 +41,18 @@ static const struct selftest tests[] = {
 	{ "cache misuse", test_cache_misuse },
 	{ "kmalloc", test_kmalloc },
 	{ "kmalloc misuse", test_kmalloc_misuse },
+	{ "kmem zones", test_kmem_zones },
+	{ "kmem poison", test_kmem_poison },
+	{ "kmem bad frees", test_kmem_bad_frees },
+	{ "kmem guard pages", test_kmem_guard },
+	{ "kmem samples", test_kmem_sample },
+	{ "kmem leaks", test_kmem_leaks },
 	{ "slabs", test_slabs },
 	{ "slabs, churned", test_slabs_churned },
 	{ "structures, after", test_structures },
 };
 
-static char why[200];
+static char why[1000];
 
 const char *
 test_failed(const char *fmt, ...)
@@ -83,7 +89,7 @@ const char *
 test_panics(void (*fn)(void *), void *arg, const char *word,
     const char *word2)
 {
-	char msg[160];
+	char msg[400];
 
 	if (!panic_catch(fn, arg, msg, sizeof(msg)))
 		return test_failed("no panic, where one should name \"%s\", "

@@ -45,6 +45,14 @@ const char *test_pmap_user(void);
 /* selftest_stack.c */
 const char *test_stacks(void);
 
+/* selftest_kmem.c */
+const char *test_kmem_zones(void);
+const char *test_kmem_poison(void);
+const char *test_kmem_bad_frees(void);
+const char *test_kmem_guard(void);
+const char *test_kmem_sample(void);
+const char *test_kmem_leaks(void);
+
 /* selftest_vm.c */
 const char *test_guards(void);
 const char *test_phys(void);

@@ -302,12 +302,45 @@ vm_host_random(void)
 	return md_random();
 }
 
+static char *divert;
+static size_t divert_size;
+
+void
+log_divert(char *buf, size_t size)
+{
+	divert = buf;
+	divert_size = size;
+}
+
+/* A line to the end of what is there. */
+static void
+divert_line(const char *fmt, va_list ap)
+{
+	size_t n;
+
+	k_vsnprintf(divert, divert_size, fmt, ap);
+	n = strlen(divert);
+	divert += n;
+	divert_size -= n;
+	if (divert_size > 1) {
+		*divert++ = '\n';
+		*divert = '\0';
+		divert_size--;
+	}
+}
+
 void
 vm_host_log(const char *fmt, ...)
 {
 	size_t n = strlen(fmt);
 	va_list ap;
 
+	if (divert != NULL) {
+		va_start(ap, fmt);
+		divert_line(fmt, ap);
+		va_end(ap);
+		return;
+	}
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);

@@ -43,6 +43,7 @@
  *    free anything; pages that they free go back later (kmem_pages.c).
  */
 #include <vm/kmalloc_impl.h>
+#include <vm/kmem_debug_impl.h>
 
 #define C(size, pages)	{ size, pages, "kmalloc-" #size }
 static const struct {
@@ -307,23 +308,27 @@ pages_free(void *p, struct kmalloc_type *kt)
  * Objects of a class.
  */
 
-/* The slab of one of our caches that p points into, or NULL. */
-static inline struct kmem_slab *
-heap_slab(const void *p)
+/* The one of our caches whose object p points into, or NULL. */
+static struct kmem_cache *
+heap_cache(const void *p)
 {
-	struct kmem_slab *sl = kmem_slab_find(p);
+	const struct vm_page *pg = kmem_page(p);
+	struct kmem_cache *kc = NULL;
 
-	return sl != NULL && sl->sl_cache->kc_class != 0 ? sl : NULL;
+	if (pg != NULL && (pg->pg_flags & VM_PAGE_SLAB))
+		kc = ((struct kmem_slab *)pg->pg_slab)->sl_cache;
+	else if (pg != NULL && (pg->pg_flags & VM_PAGE_GUARD))
+		kc = ((struct kmem_guard *)pg->pg_slab)->g_cache;
+	return kc != NULL && (kc->kc_flags & KC_HEAP) ? kc : NULL;
 }
 
 /* => the bytes that it took; 0: there is no such object of this type */
 static size_t
-object_free(struct kmem_slab *sl, void *p, struct kmalloc_type *kt)
+object_free(struct kmem_cache *kc, void *p, struct kmalloc_type *kt,
+    const void *caller)
 {
-	struct kmem_cache *kc = sl->sl_cache;
-
 	if (kc->kc_debug != 0 &&
-	    kmem_debug_in(kc, p, kt->kt_id) != KMEM_OBJECT)
+	    kmem_debug_in(kc, &p, kt->kt_id, caller) != KMEM_OBJECT)
 		return 0;
 	kmem_cache_put(kc, p);
 	return kc->kc_size;
@@ -335,6 +340,7 @@ misuse(const char *func, const void *p, const struct kmalloc_type *kt)
 	char what[160];
 
 	kmalloc_describe(what, sizeof(what), p);
+	kmem_debug_tell(p);
 	vm_host_panic("%s(%p, type %s): %s", func, p,
 	    kt == NULL ? "any" : kt->kt_name, what);
 }
@@ -354,7 +360,7 @@ kmalloc_rest(size_t size, struct kmalloc_type *kt, int flags)
 	if (size <= KMALLOC_MAX_CLASS) {
 		class = class_of(size);
 		held = heap.cache[class].kc_size;
-		p = kmem_cache_get(&heap.cache[class], flags, id);
+		p = kmem_cache_get(&heap.cache[class], size, flags, id);
 	} else {
 		held = round_page(size);
 		p = pages_alloc(size, kt, flags);
@@ -399,15 +405,15 @@ kcalloc(size_t n, size_t size, struct kmalloc_type *kt, int flags)
 }
 
 static void __attribute__((__noinline__))
-kfree_rest(void *p, struct kmalloc_type *kt)
+kfree_rest(void *p, struct kmalloc_type *kt, const void *caller)
 {
-	struct kmem_slab *sl = heap_slab(p);
+	struct kmem_cache *kc = heap_cache(p);
 	unsigned class = KMALLOC_NCLASSES;
 	size_t held;
 
-	if (sl != NULL) {
-		class = sl->sl_cache->kc_class - 1;
-		held = object_free(sl, p, kt);
+	if (kc != NULL) {
+		class = kc->kc_class - 1;
+		held = object_free(kc, p, kt, caller);
 	} else
 		held = pages_free(p, kt);
 	if (held == 0)
@@ -429,7 +435,7 @@ kfree(void *p, struct kmalloc_type *kt)
 	if (__builtin_expect(class != 0, 1))
 		cpu = vm_cpu_quick(&state);
 	if (__builtin_expect(cpu == VM_NCPU, 0)) {
-		kfree_rest(p, kt);
+		kfree_rest(p, kt, __builtin_return_address(0));
 		return;
 	}
 	cc = &heap.cache[class - 1].kc_cpu[cpu];
@@ -438,20 +444,32 @@ kfree(void *p, struct kmalloc_type *kt)
 		kt->kt_share[cpu].ks_count[class - 1].sc_frees++;
 	vm_cpu_quick_exit(cpu, state);
 	if (__builtin_expect(!done, 0))
-		kfree_rest(p, kt);
+		kfree_rest(p, kt, __builtin_return_address(0));
 }
 
-/* As far as is known, has kt (NULL: anybody) object i? */
+/* Has kt (NULL: anybody) what is tagged so? */
 static bool
-tag_fits(struct kmem_slab *sl, unsigned i, const struct kmalloc_type *kt)
+tag_fits(uint8_t tag, const struct kmalloc_type *kt)
+{
+	return kt == NULL ? tag != KMEM_TAG_NONE : tag == kt->kt_id;
+}
+
+/* The bytes of the object at p of a slab, as for held_at. */
+static size_t
+held_object(const void *p, struct kmem_slab *sl, const struct kmalloc_type *kt)
 {
 	const struct kmem_cache *kc = sl->sl_cache;
-	uint8_t tag;
+	unsigned i;
+	size_t off;
 
-	if (!(kc->kc_debug & KMD_CHECK))
-		return true;
-	tag = kmem_slab_tags(kc, sl)[i];
-	return kt == NULL ? tag != KMEM_TAG_NONE : tag == kt->kt_id;
+	if (!kmem_slab_index(kc, sl, p, &i, &off) || off != 0)
+		return 0;
+	/* As far as is known. */
+	if ((kc->kc_debug & KMD_CHECK) &&
+	    !tag_fits(kmem_slab_tags(kc, sl)[i], kt))
+		return 0;
+	/* Behind what was asked for is the zone. */
+	return kmem_trail_size(kc, p);
 }
 
 /*
@@ -461,17 +479,13 @@ tag_fits(struct kmem_slab *sl, unsigned i, const struct kmalloc_type *kt)
 static size_t
 held_at(const void *p, const struct kmalloc_type *kt)
 {
-	struct kmem_slab *sl = heap_slab(p);
+	const struct kmem_guard *g = kmem_guard_find(p);
 	const struct vm_page *pg;
-	unsigned i;
-	size_t off;
 
-	if (sl != NULL) {
-		if (!kmem_slab_index(sl->sl_cache, sl, p, &i, &off) ||
-		    off != 0 || !tag_fits(sl, i, kt))
-			return 0;
-		return sl->sl_cache->kc_size;
-	}
+	if (g != NULL)
+		return p == g->g_obj && tag_fits(g->g_tag, kt) ? g->g_size : 0;
+	if (heap_cache(p) != NULL)
+		return held_object(p, kmem_slab_find(p), kt);
 	pg = pages_find(p);
 	if (pg == NULL || (kt != NULL && pg->pg_slab != kt))
 		return 0;

@@ -11,7 +11,7 @@
 #define KMALLOC_MAX_CLASS	PAGE_SIZE
 
 /* Types with an identity of their own; later ones share the last one's. */
-#define KMALLOC_MAX_ID		255u
+#define KMALLOC_MAX_ID		(KMEM_TAG_MARK - 1u)
 
 /* The i-th class's cache, smallest first; NULL: there is no i-th. */
 struct kmem_cache *kmalloc_class(unsigned i);

@@ -67,7 +67,7 @@
 #include <limits.h>
 
 #include <libkern/errno.h>
-#include <vm/kmem_cache_impl.h>
+#include <vm/kmem_debug_impl.h>
 #include <vm/kmem_range.h>
 
 /* Addresses that a refused kmem_cache_destroy prints. */
@@ -81,20 +81,6 @@ static struct {
 	struct kmem_cache header;	/* of struct kmem_slab, off the slab */
 	unsigned long	  tick;		/* of the last reaping */
 } kmem;
-
-static unsigned debug = KMD_CHECK;	/* of new caches */
-
-void
-kmem_debug_set(unsigned kmd)
-{
-	debug = kmd;
-}
-
-unsigned
-kmem_debug_get(void)
-{
-	return debug;
-}
 
 struct kmem_link *
 kmem_cache_list(void)
@@ -138,21 +124,36 @@ args_fault(const struct kmem_cache_args *ca)
 	return NULL;
 }
 
+/* The layer's own caches are what the rest of the watching stands on. */
+static unsigned
+debug_modes(const struct kmem_cache *kc, const char *name)
+{
+	const unsigned kmd = kmem_debug_modes(name);
+
+	return (kc->kc_flags & KC_STATIC) && !(kc->kc_flags & KC_HEAP) ?
+	    kmd & KMD_CHECK : kmd;
+}
+
 bool
 kmem_cache_init(struct kmem_cache *kc, const struct kmem_cache_args *ca,
     unsigned kc_flags)
 {
 	const char *fault = args_fault(ca);
+	unsigned pages = 0;
 
 	memset(kc, 0, sizeof(*kc));
 	if (fault == NULL) {
 		kc->kc_align = ca->ca_align < 8 ? 8 : ca->ca_align;
-		kc->kc_stride = roundup2(ca->ca_size, kc->kc_align);
 		kc->kc_flags = kc_flags;
 		if (ca->ca_reserve != 0 || (ca->ca_flags & KM_NOMAG))
 			kc->kc_flags |= KC_NOMAG;
-		kc->kc_debug = debug;
-		if (!kmem_slab_layout(kc, ca->ca_slab_pages))
+		kc->kc_debug = debug_modes(kc, ca->ca_name);
+		kc->kc_stride = kmem_debug_stride(kc->kc_debug, ca->ca_size,
+		    kc->kc_align, &kc->kc_obj_off);
+		/* What is added to an object makes slabs of another size. */
+		if (kc->kc_stride == roundup2(ca->ca_size, kc->kc_align))
+			pages = ca->ca_slab_pages;
+		if (!kmem_slab_layout(kc, pages))
 			fault = "no object fits in a slab";
 	}
 	if (fault != NULL) {
@@ -221,25 +222,28 @@ zero_panic(const struct kmem_cache *kc, int flags)
 
 /* The rest of the way, for an object or where the magazine had none. */
 static void * __attribute__((__noinline__))
-get_rest(struct kmem_cache *kc, void *obj, int flags, uint8_t tag)
+get_rest(struct kmem_cache *kc, void *obj, struct kmem_use *u)
 {
-	if ((flags & KM_ZERO) && kc->kc_ctor != NULL) {
+	if ((u->u_flags & KM_ZERO) && kc->kc_ctor != NULL) {
 		if (obj != NULL)
 			kmem_depot_free(kc, obj);
-		zero_panic(kc, flags);
+		zero_panic(kc, u->u_flags);
 	}
+	u->u_refill = obj == NULL;
 	if (obj == NULL)
-		obj = kmem_depot_alloc(kc, flags);
+		obj = kmem_depot_alloc(kc, u->u_flags);
+	if (u->u_size == 0)
+		u->u_size = kc->kc_size;
 	if (obj != NULL && kc->kc_debug != 0)
-		obj = kmem_debug_out(kc, obj, tag, flags);
-	if (obj != NULL && (flags & KM_ZERO))
+		return kmem_debug_out(kc, obj, u);
+	if (obj != NULL && (u->u_flags & KM_ZERO))
 		memset(obj, 0, kc->kc_size);
 	return obj;
 }
 
 /* Nearly always the first half is all. */
 static inline void *
-get(struct kmem_cache *kc, int flags, uint8_t tag)
+get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 {
 	uintptr_t state;
 	unsigned cpu = vm_cpu_quick(&state);
@@ -254,28 +258,30 @@ get(struct kmem_cache *kc, int flags, uint8_t tag)
 		    ((unsigned)flags & KM_ZERO)) == 0, 1))
 			return obj;
 	}
-	return get_rest(kc, obj, flags, tag);
+	return get_rest(kc, obj, &(struct kmem_use){ size,
+	    __builtin_return_address(0), flags, tag, false });
 }
 
 void *
-kmem_cache_get(struct kmem_cache *kc, int flags, uint8_t tag)
+kmem_cache_get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 {
-	return get(kc, flags, tag);
+	return get(kc, size, flags, tag);
 }
 
 void *
 kmem_cache_alloc(struct kmem_cache *kc, int flags)
 {
-	return get(kc, flags, KMEM_TAG_OUT);
+	return get(kc, 0, flags, KMEM_TAG_OUT);
 }
 
 void
 kmem_cache_misuse(const struct kmem_cache *kc, const char *func,
     const void *obj)
 {
-	char what[128];
+	char what[160];
 
 	kmem_describe(what, sizeof(what), obj);
+	kmem_debug_tell(obj);
 	vm_host_panic("%s(%s, %p): %s", func, kc->kc_name, obj, what);
 }
 
@@ -301,9 +307,9 @@ kmem_cache_put(struct kmem_cache *kc, void *obj)
 }
 
 static void __attribute__((__noinline__))
-free_watched(struct kmem_cache *kc, void *obj)
+free_watched(struct kmem_cache *kc, void *obj, const void *caller)
 {
-	if (kmem_debug_in(kc, obj, KMEM_TAG_OUT) != KMEM_OBJECT)
+	if (kmem_debug_in(kc, &obj, KMEM_TAG_OUT, caller) != KMEM_OBJECT)
 		kmem_cache_misuse(kc, "kmem_cache_free", obj);
 	put(kc, obj);
 }
@@ -313,8 +319,8 @@ kmem_cache_free(struct kmem_cache *kc, void *obj)
 {
 	if (__builtin_expect(obj == NULL, 0))
 		return;
-	if (__builtin_expect(kc->kc_debug != 0, 0))
-		free_watched(kc, obj);
+	if (__builtin_expect(!kmem_debug_plain(kc, obj), 0))
+		free_watched(kc, obj, __builtin_return_address(0));
 	else
 		put(kc, obj);
 }
@@ -339,7 +345,8 @@ int
 kmem_cache_alloc_many(struct kmem_cache *kc, unsigned n, void **objs,
     int flags)
 {
-	const bool plain = kc->kc_debug == 0 && !(flags & KM_ZERO);
+	const bool plain = (kc->kc_debug & KMD_WATCH) == 0 &&
+	    !(flags & KM_ZERO);
 	unsigned i = 0;
 
 	while (i < n) {
@@ -508,8 +515,10 @@ kmem_reap_tick(void)
 unsigned long
 kmem_cache_reap_all(void)
 {
-	unsigned long pages = reclaim(ULONG_MAX);
+	unsigned long pages;
 
+	kmem_guard_reap(ULONG_MAX);
+	pages = reclaim(ULONG_MAX);
 	kmem_range_drain();
 	return pages;
 }
@@ -546,9 +555,11 @@ report_out(struct kmem_cache *kc, unsigned long out)
 			n = collect_out(kc, kmem_link_slab(l), objs, n);
 	}
 	vm_mtx_exit(&kc->kc_lock);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		vm_host_log("kmem_cache_destroy(%s): %p is out", kc->kc_name,
 		    objs[i]);
+		kmem_debug_tell(objs[i]);
+	}
 	vm_host_log("kmem_cache_destroy(%s): refused, %lu still out",
 	    kc->kc_name, out);
 }
@@ -622,4 +633,5 @@ kmem_cache_bootstrap(void)
 		vm_host_panic("kmem_cache_bootstrap: no layout for %zu bytes "
 		    "and %zu", cache.ca_size, header.ca_size);
 	kmem_depot_bootstrap();
+	kmem_guard_bootstrap();
 }

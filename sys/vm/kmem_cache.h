@@ -91,7 +91,8 @@ unsigned long kmem_cache_reap_all(void);
 unsigned long kmem_reap_tick(void);
 
 /*
- * What caches that are created from now on watch for (KMD_*).
+ * What caches that are created from now on watch for (KMD_*, kmem_debug.h);
+ * earlier options are forgotten.
  * => before kmem_cache_bootstrap, to have it for those of the heap too
  */
 #define KMD_CHECK	0x01u	/* who frees what: double, foreign, interior */

@@ -2,7 +2,7 @@
  * Looking at caches: figures, the list, what a pointer is, and the walk that
  * checks everything.  Nothing here is on the way of an allocation.
  */
-#include <vm/kmem_cache_impl.h>
+#include <vm/kmem_debug_impl.h>
 
 void
 kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
@@ -71,6 +71,8 @@ kmem_describe(char *buf, size_t size, const void *ptr)
 	unsigned i;
 	size_t off;
 
+	if (kmem_debug_fault_what((vaddr_t)ptr, buf, size))
+		return;
 	if (sl == NULL) {
 		k_snprintf(buf, size, "%s", pg != NULL ?
 		    "in pages that are no slab" :
@@ -120,7 +122,8 @@ check_bits(const struct kmem_cache *kc, const struct kmem_slab *sl)
 static const char *
 check_place(const struct kmem_cache *kc, const struct kmem_slab *sl)
 {
-	size_t off, color = (size_t)(sl->sl_first - sl->sl_base);
+	size_t off, color = (size_t)(sl->sl_first - sl->sl_base) -
+	    kc->kc_obj_off;
 
 	if (sl->sl_cache != kc)
 		return "a slab names another cache";

@@ -14,6 +14,7 @@
 #include <machine/vmcpu.h>
 
 #include <vm/kmem_cache.h>
+#include <vm/kmem_debug.h>
 #include <vm/pmap.h>
 #include <vm/vm_phys.h>
 
@@ -57,7 +58,8 @@ struct kmem_slab {
 	struct kmem_link  sl_link;	/* (c) must be first */
 	struct kmem_cache *sl_cache;
 	char		 *sl_base;	/* its pages */
-	char		 *sl_first;	/* object 0: base + colour */
+	char		 *sl_first;	/* object 0: base + colour +
+					   kc_obj_off */
 	uint32_t	  sl_inuse;	/* (c) objects out */
 	uint32_t	  sl_words;	/* (c) bit w: sl_free[w] is not 0 */
 	uint32_t	  sl_free[];	/* (c) bit i: object i is free; behind
@@ -72,6 +74,7 @@ struct kmem_slab {
  */
 #define KMEM_TAG_NONE	0
 #define KMEM_TAG_OUT	1
+#define KMEM_TAG_MARK	0x80	/* besides: the leak scan was there */
 
 /*
  * A magazine: free objects of one cache, taken and put at the end.  What is
@@ -94,7 +97,7 @@ struct kmem_cpu {
 	struct kmem_mag	 *cc_mag;	/* (p) */
 	struct kmem_mag	 *cc_prev;	/* (p) */
 	unsigned	  cc_prev_n;	/* (p) its rounds */
-	unsigned	  cc_debug;	/* kc_debug, at hand */
+	unsigned	  cc_debug;	/* kc_debug & KMD_WATCH, at hand */
 	unsigned long	  cc_allocs;	/* (p) objects given out here, modulo
 					   the word */
 } __attribute__((__aligned__(VM_CPU_ALIGN)));
@@ -146,6 +149,7 @@ struct kmem_cache {
 	unsigned long	 kc_min_empty_slabs;	/* (c) since the last reaping */
 
 	size_t		 kc_stride;	/* from object to object */
+	size_t		 kc_obj_off;	/* to it from its stride's begin */
 	size_t		 kc_slab_size;	/* bytes, whole pages */
 	size_t		 kc_hdr_off;	/* where the header is, on the slab */
 	unsigned	 kc_per_slab;	/* objects */
@@ -424,7 +428,8 @@ kmem_cpu_push(struct kmem_cpu *cc, void *obj)
 bool	kmem_cache_init(struct kmem_cache *, const struct kmem_cache_args *,
 	    unsigned kc_flags);
 /* An object goes out to who is named by the tag, or comes back from there. */
-void	*kmem_cache_get(struct kmem_cache *, int flags, uint8_t tag);
+void	*kmem_cache_get(struct kmem_cache *, size_t size, int flags,
+	    uint8_t tag);
 void	kmem_cache_put(struct kmem_cache *, void *obj);
 struct kmem_slab *kmem_header_alloc(int flags);
 void	kmem_header_free(struct kmem_slab *);
@@ -437,15 +442,43 @@ void	kmem_cache_misuse(const struct kmem_cache *, const char *func,
  * kmem_debug.c: what costs nothing but one test while it is off (kc_debug).
  */
 
-/* obj goes out.  => what the client gets for it */
-void	*kmem_debug_out(struct kmem_cache *, void *obj, uint8_t tag,
-	    int flags);
+/* An allocation, as it was asked for. */
+struct kmem_use {
+	size_t		 u_size;	/* bytes; 0: the cache's */
+	const void	*u_caller;	/* where it returns to */
+	int		 u_flags;
+	uint8_t		 u_tag;
+	bool		 u_refill;	/* the magazine could not be used */
+};
+
 /*
- * obj comes back from who is named by the tag.
- * => KMEM_OBJECT: and may be put where free objects are; else nothing has
- *    happened
+ * obj goes out.
+ * => what the client gets for it, zeroed if that is wanted; NULL: the
+ *    constructor's refusal, and obj is back among the free ones
  */
-enum kmem_verdict kmem_debug_in(struct kmem_cache *, void *obj, uint8_t tag);
+void	*kmem_debug_out(struct kmem_cache *, void *obj,
+	    const struct kmem_use *);
+/*
+ * obj comes back from who is named by the tag; caller: as u_caller.
+ * => KMEM_OBJECT: and what it has become may be put where free objects are;
+ *    else nothing has happened
+ */
+enum kmem_verdict kmem_debug_in(struct kmem_cache *, void **obj, uint8_t tag,
+	    const void *caller);
+/* A slab's objects begin to be free, or end to be. */
+void	kmem_debug_slab(const struct kmem_cache *, const struct kmem_slab *,
+	    bool begin);
+
+/* All but samples, which are looked for when a magazine is empty. */
+#define KMD_WATCH	(~KMD_SAMPLE)
+
+/* Surely no sample, and nothing else is watched for? */
+static inline bool
+kmem_debug_plain(const struct kmem_cache *kc, const void *obj)
+{
+	return kc->kc_debug == 0 || (kc->kc_debug == KMD_SAMPLE &&
+	    (((uintptr_t)obj + kc->kc_stride) & PAGE_MASK) != 0);
+}
 
 /*
  * kmem_cache_ddb.c: what ptr is, in words, for a panic or a person.

@@ -107,7 +107,7 @@ kmem_depot_init(struct kmem_cache *kc)
 	unsigned i;
 
 	for (i = 0; i < VM_NCPU; i++)
-		kc->kc_cpu[i].cc_debug = kc->kc_debug;
+		kc->kc_cpu[i].cc_debug = kc->kc_debug & KMD_WATCH;
 	if (!(kc->kc_flags & KC_NOMAG))
 		kc->kc_mag_words = first_words(kc->kc_stride);
 }

@@ -11,24 +11,69 @@
  * 2. An interrupt may call kfree, but not kmem_free.  Pages that it gives
  *    back are kept on a list, threaded through the pages themselves, until
  *    somebody comes by who may.
+ *
+ *    It is the only list of free memory whose links lie in that memory, where
+ *    an overflow, or who still writes to what was freed, may change them.  So
+ *    a link, and the size beside it, are encoded with a number that is drawn
+ *    at boot and with where they lie, and checked before they are followed:
+ *    one that is not as it was written ends in a panic and is not followed to
+ *    wherever somebody wants.
  */
 #include <vm/kmem_cache_impl.h>
 
 struct kept {
-	struct kept	*k_next;
-	vsize_t		 k_size;
+	uintptr_t	 k_next;	/* encoded */
+	uintptr_t	 k_size;	/* encoded */
+	uintptr_t	 k_check;	/* of both */
 };
 
 static struct {
 	struct vm_mtx	 lock;
 	struct kept	*list;
+	uintptr_t	 secret;	/* odd */
 } kept;
+
+static uintptr_t
+encode(const struct kept *k, uintptr_t value)
+{
+	return value ^ (uintptr_t)k ^ kept.secret;
+}
+
+/* No sum that changes of both fields alike would leave as it is. */
+static uintptr_t
+check_of(const struct kept *k)
+{
+	return (k->k_next * kept.secret ^ k->k_size) * kept.secret;
+}
+
+static void
+kept_write(struct kept *k, struct kept *next, vsize_t size)
+{
+	k->k_next = encode(k, (uintptr_t)next);
+	k->k_size = encode(k, size);
+	k->k_check = check_of(k);
+}
+
+/* => the next one; *size is this one's */
+static struct kept *
+kept_read(const struct kept *k, vsize_t *size)
+{
+	if (k->k_check != check_of(k))
+		vm_host_panic("kmem_pages: the pages at %p, which an "
+		    "interrupt freed, were written to since: link %#lx size "
+		    "%#lx check %#lx", (const void *)k, (unsigned long)
+		    k->k_next, (unsigned long)k->k_size,
+		    (unsigned long)k->k_check);
+	*size = encode(k, k->k_size);
+	return (struct kept *)encode(k, k->k_next);
+}
 
 void
 kmem_pages_bootstrap(void)
 {
 	vm_mtx_init(&kept.lock, "kmem pages");
 	kept.list = NULL;
+	kept.secret = vm_host_random() | 1;
 }
 
 vaddr_t
@@ -59,8 +104,7 @@ kmem_pages_free(vaddr_t addr, vsize_t size)
 	}
 	k = (struct kept *)addr;
 	vm_mtx_enter(&kept.lock);
-	k->k_size = size;
-	k->k_next = kept.list;
+	kept_write(k, kept.list, size);
 	__atomic_store_n(&kept.list, k, __ATOMIC_RELAXED);
 	vm_mtx_exit(&kept.lock);
 }
@@ -70,6 +114,7 @@ kmem_pages_drain(void)
 {
 	unsigned long n = 0;
 	struct kept *k, *next;
+	vsize_t size;
 
 	/* Without the lock: what comes too late for us waits for the next. */
 	if (__atomic_load_n(&kept.list, __ATOMIC_RELAXED) == NULL)
@@ -79,9 +124,9 @@ kmem_pages_drain(void)
 	__atomic_store_n(&kept.list, NULL, __ATOMIC_RELAXED);
 	vm_mtx_exit(&kept.lock);
 	for (; k != NULL; k = next) {
-		next = k->k_next;
-		n += atop(k->k_size);
-		kmem_free(kernel_map, (vaddr_t)k, k->k_size);
+		next = kept_read(k, &size);
+		n += atop(size);
+		kmem_free(kernel_map, (vaddr_t)k, size);
 	}
 	return n;
 }

@@ -17,7 +17,7 @@
  * The colour, what the tail leaves over, differs from slab to slab, so that
  * objects of equal index do not all fall into the same cache lines.
  */
-#include <vm/kmem_cache_impl.h>
+#include <vm/kmem_debug_impl.h>
 
 /* Bytes of a header for n objects. */
 static size_t
@@ -132,7 +132,7 @@ mark_pages(const struct kmem_cache *kc, char *base, struct kmem_slab *sl)
 static void
 destruct(struct kmem_cache *kc, struct kmem_slab *sl, unsigned n)
 {
-	if (kc->kc_dtor == NULL)
+	if (kc->kc_dtor == NULL || (kc->kc_debug & KMD_POISON))
 		return;
 	while (n-- > 0)
 		kc->kc_dtor(kmem_slab_object(kc, sl, n), kc->kc_arg);
@@ -143,7 +143,9 @@ construct(struct kmem_cache *kc, struct kmem_slab *sl, int flags)
 {
 	unsigned i;
 
-	if (kc->kc_ctor == NULL)
+	if (kc->kc_debug & KMD_DRESSED)
+		kmem_debug_slab(kc, sl, true);
+	if (kc->kc_ctor == NULL || (kc->kc_debug & KMD_POISON))
 		return true;
 	for (i = 0; i < kc->kc_per_slab; i++) {
 		if (kc->kc_ctor(kmem_slab_object(kc, sl, i), kc->kc_arg,
@@ -163,7 +165,7 @@ header_init(struct kmem_cache *kc, struct kmem_slab *sl, char *base,
 
 	sl->sl_cache = kc;
 	sl->sl_base = base;
-	sl->sl_first = base + color;
+	sl->sl_first = base + color + kc->kc_obj_off;
 	sl->sl_inuse = 0;
 	sl->sl_words = 0;
 	if (kc->kc_debug & KMD_CHECK)
@@ -219,6 +221,8 @@ kmem_slab_destroy(struct kmem_cache *kc, struct kmem_slab *sl)
 {
 	KASSERT(sl->sl_inuse == 0);
 	destruct(kc, sl, kc->kc_per_slab);
+	if (kc->kc_debug & KMD_DRESSED)
+		kmem_debug_slab(kc, sl, false);
 	slab_release(kc, sl);
 }
 

@@ -12,7 +12,7 @@
  *	vm_host_sleep/wakeup	KM_SLEEP waits for memory
  *	vm_host_intr		growing and returning are not for interrupts
  *	vm_host_ticks		reaping works by time
- *	vm_host_backtrace	who allocated and who freed, for the audit trail;
+ *	vm_host_backtrace	who allocated, who freed: the audit trail;
  *	vm_host_symbol		with names, where there are any
  *	vm_host_roots		leaks: what nothing points to from there
  *	vm_host_random		links through freed memory are encoded with it

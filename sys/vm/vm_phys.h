@@ -75,6 +75,8 @@ struct vm_page {
 #define VM_PAGE_HEAP	0x02
 #define VM_PAGE_RANGE	0x04	/* begins a plain range of kmem_alloc's, */
 #define VM_PAGE_CACHED	0x08	/* freed, and kept (kmem_range.c) */
+#define VM_PAGE_GUARD	0x10	/* kmem_guard.c's: pg_slab is its record */
+#define VM_PAGE_MARK	0x20	/* reached by the scan for leaks */
 
 struct vm_phys_stats {
 	pfn_t	ps_total[VM_NZONES];	/* frames ever handed to vm_phys */
