@@ -816,6 +816,10 @@ vm_phys_free_many(const paddr_t *pa, unsigned n)
 	unsigned i;
 	pfn_t pfn;
 
+	if (n == 1) {
+		free_one(__func__, pa[0]);
+		return;
+	}
 	for (i = 0; i < n; i++)
 		check_range(__func__, pa[i], 1);
 	vm_mtx_enter(&vp->vp_mtx);
