@@ -10,7 +10,7 @@
 
 /* Ranges of 1 to so many pages are kept: what slabs are made of. */
 #define KMEM_RANGE_PAGES	16
-#define KMEM_RANGE_MOST		64	/* of a window and size */
+#define KMEM_RANGE_MOST		16	/* of a window and size */
 
 /* The windows of kernel_map that kmem_alloc knows. */
 enum kmem_window {
