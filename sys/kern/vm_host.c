@@ -14,6 +14,13 @@
  *
  * All that are held stand in held[], in the order they were taken: a panic
  * prints them, and one that is caught lets them go.
+ *
+ * Nearly every lock is free when it is taken, and the last one taken when it
+ * is left.  Then a few comparisons do (quick_enter, quick_exit); whatever is
+ * found to be otherwise goes through lock_enter or lock_exit, which look
+ * again, and say what is wrong.  An interrupt leaves held[] as it finds it, so
+ * the quick ways of locks that leave interrupts on need not mask them: a place
+ * is first counted, then written, and first cleared, then given up.
  */
 #include <kern/kern.h>
 #include <kern/locks.h>
@@ -54,6 +61,44 @@ lock_init(void **word, const char **namep, const char *name)
 	*word = (void *)FREE;
 }
 
+/* Take a lock that nothing is wrong with.  => false: nothing was done */
+static inline bool
+quick_enter(void **word, const char *name, enum how how)
+{
+	struct held *h;
+
+	if (bypass || name == NULL || how_held(word) != FREE ||
+	    nheld == MAXHELD || (how != MUTEX && md_in_intr()))
+		return false;
+	if (how == MUTEX) {
+		if (mtx_depth == 0)
+			mtx_intr = md_intr_disable();
+		mtx_depth++;
+	}
+	h = &held[nheld++];
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	h->h_name = name;
+	h->h_word = word;
+	*word = (void *)how;
+	return true;
+}
+
+/* Leave the lock that was taken last.  => false: it is not that */
+static inline bool
+quick_exit(void **word, enum how how)
+{
+	if (bypass || how_held(word) != how || nheld == 0 ||
+	    held[nheld - 1].h_word != word)
+		return false;
+	*word = (void *)FREE;
+	held[nheld - 1].h_word = NULL;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	nheld--;
+	if (how == MUTEX && --mtx_depth == 0)
+		md_intr_restore(mtx_intr);
+	return true;
+}
+
 static void
 lock_enter(const char *func, void **word, const char *name, enum how how)
 {
@@ -86,6 +131,7 @@ held_remove(unsigned i)
 {
 	for (nheld--; i < nheld; i++)
 		held[i] = held[i + 1];
+	held[nheld].h_word = NULL;
 }
 
 static void
@@ -144,9 +190,12 @@ locks_bypass(bool on)
 void
 locks_print(void)
 {
-	for (unsigned i = 0; i < nheld; i++)
+	for (unsigned i = 0; i < nheld; i++) {
+		if (held[i].h_word == NULL)	/* about to be taken */
+			continue;
 		printf("lock held: \"%s\" (%s)\n", held[i].h_name,
 		    how_name[how_held(held[i].h_word)]);
+	}
 }
 
 void
@@ -158,25 +207,29 @@ vm_rw_init(struct vm_rwlock *rw, const char *name)
 void
 vm_rw_enter_read(struct vm_rwlock *rw)
 {
-	lock_enter(__func__, &rw->rw_word[0], rw->rw_name, READ);
+	if (!quick_enter(&rw->rw_word[0], rw->rw_name, READ))
+		lock_enter(__func__, &rw->rw_word[0], rw->rw_name, READ);
 }
 
 void
 vm_rw_exit_read(struct vm_rwlock *rw)
 {
-	lock_exit(__func__, &rw->rw_word[0], rw->rw_name, READ);
+	if (!quick_exit(&rw->rw_word[0], READ))
+		lock_exit(__func__, &rw->rw_word[0], rw->rw_name, READ);
 }
 
 void
 vm_rw_enter_write(struct vm_rwlock *rw)
 {
-	lock_enter(__func__, &rw->rw_word[0], rw->rw_name, WRITE);
+	if (!quick_enter(&rw->rw_word[0], rw->rw_name, WRITE))
+		lock_enter(__func__, &rw->rw_word[0], rw->rw_name, WRITE);
 }
 
 void
 vm_rw_exit_write(struct vm_rwlock *rw)
 {
-	lock_exit(__func__, &rw->rw_word[0], rw->rw_name, WRITE);
+	if (!quick_exit(&rw->rw_word[0], WRITE))
+		lock_exit(__func__, &rw->rw_word[0], rw->rw_name, WRITE);
 }
 
 bool
@@ -200,7 +253,8 @@ vm_mtx_init(struct vm_mtx *m, const char *name)
 void
 vm_mtx_enter(struct vm_mtx *m)
 {
-	lock_enter(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
+	if (!quick_enter(&m->mtx_word[0], m->mtx_name, MUTEX))
+		lock_enter(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
 }
 
 /* What is held by another is held by whom we interrupted. */
@@ -216,7 +270,8 @@ vm_mtx_try(struct vm_mtx *m)
 void
 vm_mtx_exit(struct vm_mtx *m)
 {
-	lock_exit(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
+	if (!quick_exit(&m->mtx_word[0], MUTEX))
+		lock_exit(__func__, &m->mtx_word[0], m->mtx_name, MUTEX);
 }
 
 bool
