@@ -42,6 +42,8 @@ cons_poll(void)
 	return -1;
 }
 
+static cons_wait_t *on_wait;
+
 /*
  * => with interrupts on the processor sleeps meanwhile: the device's own or
  *    the timer's interrupt ends that
@@ -51,10 +53,22 @@ cons_getc(void)
 {
 	int c;
 
-	while ((c = cons_poll()) < 0)
+	while ((c = cons_poll()) < 0) {
+		if (on_wait != NULL)
+			on_wait();
 		if (md_intr_enabled())
 			md_idle();
+	}
 	return c;
+}
+
+cons_wait_t *
+cons_on_wait(cons_wait_t *fn)
+{
+	cons_wait_t *was = on_wait;
+
+	on_wait = fn;
+	return was;
 }
 
 static void

@@ -14,6 +14,8 @@ void
 ddb_enter(const struct trapframe *tf, const char *why)
 {
 	char line[DDB_LINE];
+	/* Who was interrupted may be in the middle of anything. */
+	cons_wait_t *was = tf != NULL ? cons_on_wait(NULL) : NULL;
 
 	if (tf != NULL)
 		backtrace(tf);		/* whoever trapped has told the rest */
@@ -25,4 +27,6 @@ ddb_enter(const struct trapframe *tf, const char *why)
 	do
 		ddb_readline(line);
 	while (!ddb_command(line, tf));
+	if (tf != NULL)
+		cons_on_wait(was);
 }

@@ -58,6 +58,9 @@ struct consdev {
 void	cons_add(struct consdev *);
 void	cons_putc(int);		/* '\n' goes out as "\r\n" */
 int	cons_getc(void);	/* waits; any console */
+/* What is done over and over while cons_getc waits, or NULL; the old one. */
+typedef void cons_wait_t(void);
+cons_wait_t *cons_on_wait(cons_wait_t *);
 int	cons_poll(void);	/* -1: nothing there */
 
 /* Boot options: words of the command line, "name" or "name=value". */

@@ -125,6 +125,13 @@ tests(void)
 		failures += selftest_run();
 }
 
+/* There is time now to look what memory nobody needed lately. */
+static void
+idle(void)
+{
+	kmem_reap_tick();
+}
+
 static void
 debugger(void)
 {
@@ -132,6 +139,7 @@ debugger(void)
 		printf("halted, %u failed\n", failures);
 		md_halt(failures != 0);
 	}
+	cons_on_wait(idle);
 	ddb_enter(NULL, "The debugger; `help` lists its commands.");
 	for (;;)
 		ddb_enter(NULL, "Nothing else runs here yet.");
