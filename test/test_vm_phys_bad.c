@@ -256,10 +256,9 @@ swap(pfn_t used, pfn_t unused)
 	bits[unused / 32] &= ~(1u << (unused % 32));
 }
 
-/* A free frame below its zone's hint, and a frame's state that lies. */
+/* A free frame's bit below its zone's hint. */
 START_TEST(check_sees_hint)
 {
-	uint8_t *state;
 	paddr_t pa;
 
 	make(NFRAMES);
@@ -269,34 +268,48 @@ START_TEST(check_sees_hint)
 	ck_assert_int_eq(vm_phys_alloc_at(0, VM_PAGE_KMEM), 0);
 	swap(DMA_END, 5000);
 	SEEN(swap(5000, DMA_END), "P6");
-	state = &vm_frames.vf_state[5000];
-	*state = 0x80 | VM_PAGE_FREE;
-	SEEN(*state = 0, "P2: a plain");
 }
 END_TEST
 
-/* What is at hand, where it must not be: below the zone, above its hint. */
+/* What is at hand, where it must not be: of another zone, above the hint. */
 START_TEST(check_sees_hand)
 {
-	struct vm_phys *vp = &vm_phys_self;
-	static const pfn_t wrong[] = { 64, LOW_END, 5024 };
+	static const struct {
+		enum vm_zone	zone;
+		pfn_t		first;
+		const char	*first_is, *then_is;
+	} wrong[] = {
+		{ VM_ZONE_HIGH, 64, "P7", "P1" },
+		{ VM_ZONE_HIGH, LOW_END, "P7", "P1" },
+		{ VM_ZONE_HIGH, 5024, "P1", "P7" },
+		{ VM_ZONE_DMA, 64, "P7", "P1" },
+		{ VM_ZONE_DMA, 5024, "P7", "P1" },
+		{ VM_ZONE_DMA, 1024, "P1", "P7" },
+		{ VM_ZONE_LOW, 5024, "P7", "P1" },
+		{ VM_ZONE_LOW, 64, "P1", "P7" },
+	};
+	struct vm_phys_next *vn;
 	uint32_t *bits;
 	paddr_t pa;
 	unsigned i;
 
 	make(NFRAMES);
 	ck_assert_int_eq(vm_phys_alloc(VM_PAGE_KMEM, &pa), 0);
-	ck_assert_uint_eq(vp->vp_hand, 0xFFFFFFFE);
+	vn = &vm_phys_self.vp_next[VM_ZONE_HIGH];
+	ck_assert_uint_eq(vn->vn_hand, 0xFFFFFFFE);
 	ck_assert_int_eq(vm_phys_alloc_at(0, VM_PAGE_KMEM), 0);
-	ck_assert_uint_eq(vp->vp_hand, 0);
+	ck_assert_uint_eq(vn->vn_hand, 0);
 	bits = mem;
 	for (i = 0; i < nitems(wrong); i++) {
-		vp->vp_hand_first = wrong[i];
-		vp->vp_hand = 1;
-		SEEN(vp->vp_hand = 0, "P1");	/* there, and in the bitmap */
-		vp->vp_hand = 1;
-		bits[wrong[i] / 32] ^= 1;
-		SEEN((vp->vp_hand = 0, bits[wrong[i] / 32] ^= 1), "P7");
+		vn = &vm_phys_self.vp_next[wrong[i].zone];
+		vn->vn_first = wrong[i].first;
+		vn->vn_hand = 1;
+		/* There, and in the bitmap; in the bitmap no more. */
+		SEEN(vn->vn_hand = 0, wrong[i].first_is);
+		vn->vn_hand = 1;
+		bits[wrong[i].first / 32] ^= 1;
+		SEEN((vn->vn_hand = 0, bits[wrong[i].first / 32] ^= 1),
+		    wrong[i].then_is);
 	}
 }
 END_TEST
