@@ -149,6 +149,7 @@ vpanic(const char *fmt, va_list ap)
 	printf("\npanic: %s\n", panicstr);
 	locks_print();
 	backtrace(NULL);
+	cons_on_wait(NULL);
 	for (;;)
 		ddb_enter(NULL, "The debugger; `help` lists its commands.");
 }
