@@ -154,6 +154,12 @@ md_tlb_flush(vaddr_t va)
 	invlpg(va);
 }
 
+void
+md_tlb_flush_all(void)
+{
+	pmap_flush_all();
+}
+
 uintptr_t
 md_intr_disable(void)
 {

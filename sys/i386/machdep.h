@@ -64,6 +64,7 @@ bool	pmap_boot_read(void *arg, uint64_t pa, void *buf, size_t len);
  * on */
 void	pmap_bootstrap(paddr_t pd, bool global);
 bool	pmap_global_pages(void);	/* the kernel's pages are */
+void	pmap_flush_all(void);		/* the TLB, global pages as well */
 void	pmap_reload(void);		/* %cr3, from what is active */
 pte_t	pmap_live_pte(vaddr_t va);	/* in the active one; 0: no page */
 

@@ -40,9 +40,31 @@
  *
  *    An inactive user pmap needs no flush: to activate it loads %cr3.
  *
- * Locking.  One mutex for all pmaps: they share the windows and the kernel
- * part.  A long range is worked on a table at a time, the lock dropped in
- * between, so that interrupts wait for 1024 entries at most.
+ * 6. Locking.  One mutex for all pmaps.  A long range is worked on a table at
+ *    a time, the lock dropped in between, so that interrupts wait for 1024
+ *    entries at most.
+ *
+ *    One is right for one CPU: a mutex masks interrupts there, so that nobody
+ *    ever waits for it, and a second one could only add its instructions.
+ *    Nor would locks of their own part the pmaps: each works on another's
+ *    tables through the same windows, on the kernel's tables, which are all
+ *    pmaps', and a new one of those goes into every directory on the list.
+ *
+ *    More CPUs need, and all of it together:
+ *
+ *	- a lock in each pmap over its user part; one, inside those, over the
+ *	  list and the making of kernel tables.  Entries of the kernel's need
+ *	  none but the region's owner, as they are exchanged.
+ *	- windows for each CPU, with interrupts masked in place of a lock
+ *	- pmap_current for each CPU, and in a pmap which CPUs have it active
+ *	- flush_now to have those CPUs flush (the kernel's pages: all CPUs), and
+ *	  to wait for them: with the lock held, as a frame may be given back as
+ *	  soon as it is dropped, but with interrupts on, as two CPUs may wait
+ *	  for one another.  So that lock must not be one that masks them.
+ *	- PG_A before it: a CPU that is about to cache an entry sets that bit
+ *	  in one locked step with its look, so 5. holds as it stands
+ *
+ *    pmap_kextract takes no lock and needs none then: kernel tables stay.
  */
 #include <i386/machdep.h>
 #include <libkern/errno.h>
@@ -61,9 +83,13 @@
  * of them, and then a walk (20 to 100 cycles) for each entry that is missed
  * afterwards, of 32 on a 486 and 64 and more later: they meet somewhere from
  * 16 to 64 pages.  Linux, which measured it on many, flushes page by page up
- * to 33.  Measured with pmap_kremove in QEMU (in cycles of its host, which
- * are not a 486's): 450 a page, 13,000 for all, so 29 pages.  Bochs counts
- * instructions and no walks: 11 a page against some 130.
+ * to 33.
+ *
+ * `bench` at the debugger's prompt measures it: so many invalidations are as
+ * dear as a flush and the use of 8, 16, 32, 64 pages afterwards.  In QEMU,
+ * which has a TLB, if in software, and walks tables, in 280 to 450 cycles of
+ * its host for an invalidation: 33, 38, 42, 56.  In Bochs, which counts
+ * instructions and not what they cost: 1.  On a PC nobody has measured it.
  */
 #define PMAP_FLUSH_ALL	32
 
@@ -236,6 +262,12 @@ flush_all(bool global)
 		lcr4(rcr4() | CR4_PGE);
 	} else
 		lcr3(rcr3());
+}
+
+void
+pmap_flush_all(void)
+{
+	flush_all(true);
 }
 
 static void

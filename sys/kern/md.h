@@ -36,10 +36,12 @@ bool	md_in_intr(void);
 unsigned long md_ticks(void);	/* 100 a second */
 void	md_idle(void);		/* wait for an interrupt */
 
-/* To measure by: a counter, where there is one; one page out of the TLB. */
+/* To measure by: a counter, where there is one; one page out of the TLB,
+ * and all of them. */
 bool	md_has_tsc(void);
 uint64_t md_tsc(void);
 void	md_tlb_flush(vaddr_t);
+void	md_tlb_flush_all(void);
 
 void	md_magic(void);		/* Bochs magic breakpoint: xchg bx,bx */
 void	md_breakpoint(void);	/* int3: into the debugger */

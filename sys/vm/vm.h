@@ -9,7 +9,7 @@
  *	cache lock	(mutex)		kmem_cache.c, one per cache
  *	map lock	(reader-writer)	vm_map.c, one per map
  *	entry store	(mutex)		vm_map_entry.c
- *	pmap		(mutex)		the machine's, one per pmap
+ *	pmap		(mutex)		the machine's; i386 has one for all
  *	range cache	(mutex)		kmem_range.c; with no other above it
  *	vm_phys		(mutex)		vm_phys.c
  *
