@@ -243,6 +243,13 @@ struct flush {
 	vaddr_t		fl_va[PMAP_FLUSH_ALL];	/* the first of them */
 };
 
+/* Not an initializer: that would fill the array as well. */
+static inline void
+flush_begin(struct flush *fl)
+{
+	fl->fl_n = 0;
+}
+
 /* The entry for va was `old`. */
 static void
 flush_add(struct flush *fl, vaddr_t va, pte_t old)
@@ -400,12 +407,13 @@ check_entry(const struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot,
 int
 pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
-	struct flush fl = { .fl_n = 0 };
+	struct flush fl;
 	pte_t old;
 	int error;
 
 	check_range(pm, va, va + PAGE_SIZE, __func__);
 	check_entry(pm, va, pa, prot, __func__);
+	flush_begin(&fl);
 	vm_mtx_enter(&pmap_lock);
 	error = pmap_need_table(pm, va);
 	if (error == 0) {
@@ -435,12 +443,13 @@ chunk_end(vaddr_t va, vaddr_t eva)
 static unsigned
 remove_chunk(struct pmap *pm, vaddr_t sva, vaddr_t eva, paddr_t *pa)
 {
-	struct flush fl = { .fl_n = 0 };
+	struct flush fl;
 	pte_t *pte = pmap_pte(pm, sva), old;
 	unsigned n = 0;
 
 	if (pte == NULL)
 		return 0;
+	flush_begin(&fl);
 	for (vaddr_t va = sva; va < eva; va += PAGE_SIZE, pte++) {
 		if (*pte == 0)
 			continue;
@@ -486,11 +495,12 @@ protect_page(pte_t *pte, vaddr_t va, vm_prot_t prot, struct flush *fl)
 static void
 protect_chunk(struct pmap *pm, vaddr_t sva, vaddr_t eva, vm_prot_t prot)
 {
-	struct flush fl = { .fl_n = 0 };
+	struct flush fl;
 	pte_t *pte = pmap_pte(pm, sva);
 
 	if (pte == NULL)
 		return;
+	flush_begin(&fl);
 	for (vaddr_t va = sva; va < eva; va += PAGE_SIZE, pte++)
 		protect_page(pte, va, prot, &fl);
 	flush_now(&fl, pm, sva);
@@ -535,9 +545,10 @@ pte_bits(pte_t pte)
 static pte_t
 clear_bits(struct pmap *pm, vaddr_t va, pte_t clear)
 {
-	struct flush fl = { .fl_n = 0 };
+	struct flush fl;
 	pte_t *pte, old = 0;
 
+	flush_begin(&fl);
 	vm_mtx_enter(&pmap_lock);
 	pte = pmap_pte(pm, va);
 	if (pte != NULL)
