@@ -183,10 +183,11 @@ kmem_cache_init(struct kmem_cache *kc, const struct kmem_cache_args *ca,
 static bool
 reserve(struct kmem_cache *kc, unsigned n)
 {
+	/* At once: or growing could reclaim the slabs that were just made. */
+	kc->kc_reserve = n;
 	while (kc->kc_nslabs * kc->kc_per_slab < n)
 		if (!kmem_slabs_grow(kc, KM_SLEEP))
 			return false;
-	kc->kc_reserve = n;
 	return true;
 }
 
@@ -372,7 +373,7 @@ push_many(struct kmem_cache *kc, unsigned n, void **objs)
 	unsigned cpu = vm_cpu_enter(&state), i;
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
 
-	for (i = 0; i < n && kmem_cpu_push(cc, objs[i]); i++)
+	for (i = 0; i < n && objs[i] != NULL && kmem_cpu_push(cc, objs[i]); i++)
 		continue;
 	vm_cpu_exit(cpu, state);
 	return i;
@@ -437,6 +438,9 @@ hold_next(struct kmem_cache *kc)
 
 	vm_mtx_enter(&kmem.lock);
 	l = kc == NULL ? kmem.caches.kl_next : kc->kc_all.kl_next;
+	while (l != &kmem.caches &&
+	    container_of(l, struct kmem_cache, kc_all)->kc_claimed)
+		l = l->kl_next;
 	if (l != &kmem.caches) {
 		next = container_of(l, struct kmem_cache, kc_all);
 		next->kc_holds++;
@@ -564,9 +568,12 @@ report_out(struct kmem_cache *kc, unsigned long out)
 	    kc->kc_name, out);
 }
 
-/* Off the list of caches, once no reaper looks at it.  => EBUSY: one does */
+/*
+ * Keep the cache from reapers, once none looks at it: what one has in his
+ * hands counts as out.  => EBUSY: one does, and we cannot wait
+ */
 static int
-unlist(struct kmem_cache *kc)
+claim(struct kmem_cache *kc)
 {
 	vm_mtx_enter(&kmem.lock);
 	while (kc->kc_holds != 0) {
@@ -575,9 +582,20 @@ unlist(struct kmem_cache *kc)
 			return EBUSY;
 		vm_mtx_enter(&kmem.lock);
 	}
-	kmem_link_remove(&kc->kc_all);
+	kc->kc_claimed = true;
 	vm_mtx_exit(&kmem.lock);
 	return 0;
+}
+
+/* Let reapers at it again, or have it off the list of caches. */
+static void
+unclaim(struct kmem_cache *kc, bool unlist)
+{
+	vm_mtx_enter(&kmem.lock);
+	kc->kc_claimed = false;
+	if (unlist)
+		kmem_link_remove(&kc->kc_all);
+	vm_mtx_exit(&kmem.lock);
 }
 
 int
@@ -590,19 +608,20 @@ kmem_cache_destroy(struct kmem_cache *kc)
 		vm_host_panic("kmem_cache_destroy(%s): %s", kc->kc_name,
 		    vm_host_intr() ? "from an interrupt" :
 		    "a cache of the system's own");
+	if ((error = claim(kc)) != 0)
+		return error;
 	kmem_depot_purge(kc);
 	vm_mtx_enter(&kc->kc_lock);
 	out = kc->kc_inuse;
-	if (out == 0)
-		kc->kc_reserve = 0;
 	vm_mtx_exit(&kc->kc_lock);
 	if (out != 0) {
 		report_out(kc, out);
+		unclaim(kc, false);
 		return EBUSY;
 	}
-	if ((error = unlist(kc)) != 0)
-		return error;
+	kc->kc_reserve = 0;
 	kmem_cache_reap(kc);
+	unclaim(kc, true);
 	kmem_cache_free(&kmem.cache, kc);
 	return 0;
 }

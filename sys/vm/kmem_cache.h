@@ -42,6 +42,7 @@ struct kmem_cache *kmem_cache_create(const struct kmem_cache_args *);
  * Return every slab and the cache itself.
  * => EBUSY when objects are still out: they are reported, and the cache goes
  *    on as it was
+ * => waits for a reaper that is looking at it; EBUSY where nobody can wait
  * => not from an interrupt
  */
 int	kmem_cache_destroy(struct kmem_cache *);
@@ -49,9 +50,9 @@ int	kmem_cache_destroy(struct kmem_cache *);
 /*
  * => NULL when there is no memory (and KM_NOSLEEP, or nobody to wake us)
  * => KM_ZERO is for caches without a constructor
- * => KM_RESERVE takes from the reserve before it fails: in a cache with a
- *    reserve of n, as long as fewer than n objects so allocated are out, it
- *    never does
+ * => KM_RESERVE never sleeps, and takes from the reserve before it fails: in
+ *    a cache with a reserve of n, as long as fewer than n objects so allocated
+ *    are out, it never does
  * => from an interrupt: what there is, never a new slab
  */
 void	*kmem_cache_alloc(struct kmem_cache *, int flags);

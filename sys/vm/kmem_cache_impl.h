@@ -177,6 +177,7 @@ struct kmem_cache {
 
 	struct kmem_link kc_all;	/* (l) the caches, oldest first */
 	unsigned	 kc_holds;	/* (l) reapers that look at it */
+	bool		 kc_claimed;	/* (l) by who destroys it */
 };
 
 /* What a pointer turns out to be when its cache looks. */

@@ -427,12 +427,17 @@ from_reserve(struct kmem_cache *kc)
 void *
 kmem_depot_alloc(struct kmem_cache *kc, int flags)
 {
+	/* Who may have of the reserve does not wait. */
+	const int grow = flags & KM_RESERVE ? flags | KM_NOSLEEP : flags;
 	struct kmem_mag *old = NULL;
 	void *obj;
 
 	do
 		obj = get(kc, &old);
-	while (obj == NULL && kmem_slabs_grow(kc, flags));
+	while (obj == NULL && kmem_slabs_grow(kc, grow));
+	/* What other CPUs had may be in the slabs now: memory was short. */
+	if (obj == NULL)
+		obj = get(kc, &old);
 	if (obj == NULL && (flags & KM_RESERVE))
 		obj = from_reserve(kc);
 	if (old != NULL)
