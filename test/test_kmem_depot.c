@@ -15,7 +15,6 @@
 #include "slab_test.h"
 
 #define FRAMES		16384u		/* 64 MB */
-#define MANY		4000u
 
 static void *obj[40000];
 
@@ -135,31 +134,55 @@ START_TEST(no_thrashing)
 END_TEST
 
 /*
- * A burst that comes again finds its magazines in the depot: a lock for each,
- * not for each object, and no slab is touched.
+ * A burst that comes again, of less than what makes mass freeing, finds its
+ * magazines in the depot: a lock for each, not for each object, and no slab
+ * is touched.
  */
 START_TEST(bursts)
 {
 	struct kmem_cache *kc;
-	unsigned i, rounds;
+	unsigned i, n, rounds;
 	unsigned long slab_objects;
 	uint64_t before, grown;
 
 	slab_boot(FRAMES, debug_of(_i));
 	kc = slab_make("burst", 100, 0);
 	rounds = slab_stats(kc).cs_rounds;
-	for (i = 0; i < 200 && kc->kc_nfull * rounds < MANY - 4 * rounds; i++)
-		cycle(kc, MANY);
+	n = (unsigned)kc->kc_rounds_max / 2;
+	for (i = 0; i < 200 && kc->kc_rounds + 3 * rounds < n; i++)
+		cycle(kc, n);
 	must(i < 200);
 	grown = slab_stats(kc).cs_grown;
 	slab_objects = kc->kc_inuse;
 	before = locks();
 	for (i = 0; i < 10; i++)
-		cycle(kc, MANY);
+		cycle(kc, n);
+	must(locks() - before <= 10 * 2 * (n / rounds + 8));
 	must(slab_stats(kc).cs_grown == grown);
 	must(kc->kc_inuse - slab_objects <= 10 * rounds);
-	/* (Statistics are a lock, too.) */
-	must(locks() - before <= 10 * 2 * (MANY / rounds + 8));
+	slab_check();
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Mass freeing ends the burst: what was kept goes to the slabs, and they go
+ * back, all but a few, without a reap.
+ */
+START_TEST(mass_freeing)
+{
+	struct kmem_cache *kc;
+	unsigned n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("mass", 256, 0);
+	n = 20000;
+	cycle(kc, n);
+	cycle(kc, n);
+	must(kc->kc_rounds < kc->kc_rounds_max);
+	must(slab_stats(kc).cs_cached <= kc->kc_rounds_max);
+	must(kc->kc_nslabs * kc->kc_slab_size <= ptoa(200));
 	slab_check();
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
@@ -428,11 +451,14 @@ leave_in_magazines(void *arg)
 
 START_TEST(others_magazines)
 {
+	/* A page or two, what magazines are made of, would be no slab. */
+	const struct kmem_cache_args ca = { .ca_name = "mine",
+	    .ca_size = 500, .ca_slab_pages = 16 };
 	struct kmem_cache *kc, *other;
 	unsigned n;
 
 	slab_boot(2048, debug_of(_i));
-	kc = slab_make("mine", 500, 0);
+	kc = kmem_cache_create(&ca);
 	other = slab_make("other", 1000, 0);
 	alloc_n(kc, 0, 1);
 	slab_on_other_cpu(leave_in_magazines, kc);
@@ -440,7 +466,7 @@ START_TEST(others_magazines)
 	must(kc->kc_nslabs == 1 && slab_stats(kc).cs_cached > 1);
 	slab_hoard();
 	n = 1 + alloc_all(kc, 1, KM_NOSLEEP);
-	must(n == kc->kc_nslabs * kc->kc_per_slab);
+	must(n == kc->kc_per_slab);
 	must(slab_stats(kc).cs_cached == 0);
 	free_n(kc, 0, n);
 	kmem_cache_reap(kc);
@@ -552,6 +578,7 @@ main(void)
 	tcase_add_loop_test(tc, hits_take_no_lock, 0, 2);
 	tcase_add_loop_test(tc, no_thrashing, 0, 2);
 	tcase_add_loop_test(tc, bursts, 0, 2);
+	tcase_add_loop_test(tc, mass_freeing, 0, 2);
 	tcase_add_loop_test(tc, freeing_never_allocates, 0, 2);
 	tcase_add_loop_test(tc, many_at_once, 0, 2);
 	tcase_add_loop_test(tc, many_with_gaps, 0, 2);
