@@ -43,6 +43,7 @@ void	ddb_set_dot(vaddr_t);			/* what "." stands for */
 vaddr_t	ddb_dot(void);
 
 void	ddb_bench(const struct ddb_args *);	/* ddb_bench.c */
+void	ddb_bench_slab(void);			/* ddb_bench_slab.c */
 void	ddb_x(const struct ddb_args *);		/* ddb_x.c */
 void	ddb_show_map(const struct ddb_args *);	/* ddb_map.c */
 void	ddb_explain(const struct ddb_args *);

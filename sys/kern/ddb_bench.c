@@ -321,4 +321,5 @@ ddb_bench(const struct ddb_args *da)
 	work_fini(&w);
 	for (unsigned i = 0; i < nitems(pages) && ok; i++)
 		print_lines(pages[i], t[i]);
+	ddb_bench_slab();
 }
