@@ -162,7 +162,9 @@ roots_from_here(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg)
 {
 	vaddr_t sp = (vaddr_t)__builtin_frame_address(0);
 
-	fn((vaddr_t)data_start, (vaddr_t)data_end, arg);
+	fn((vaddr_t)data_start, (vaddr_t)vm_bss_start, arg);
+	fn((vaddr_t)vm_bss_end & ~(sizeof(vaddr_t) - 1), (vaddr_t)data_end,
+	    arg);
 	/* On another stack: how much of this one is in use is not known. */
 	if (sp < BOOTSTACK_MIN || sp >= BOOTSTACK_MAX)
 		sp = BOOTSTACK_MIN;

@@ -66,6 +66,7 @@
 extern char text_start[], text_end[], rodata_start[], rodata_end[];
 extern char init_start[], init_end[];	/* given back after boot */
 extern char data_start[], data_end[];
+extern char vm_bss_start[], vm_bss_end[];	/* sys/vm's, in there */
 extern char boot_tables[], boot_stack[], fault_stack[], image_end[];
 
 #define MEMLAYOUT_ASSERT(e)	_Static_assert(e, "memlayout.h: " #e)

@@ -71,8 +71,9 @@ bool	md_write(vaddr_t, const void *buf, size_t len);
 void	md_backtrace(const struct trapframe *,
 	    bool (*step)(vaddr_t pc, vaddr_t frame, void *arg), void *arg);
 /*
- * Call fn for the kernel's static data, its stack from here outwards, and
- * what the caller's registers held.
+ * Call fn for the kernel's static data but for what sys/vm has itself (it
+ * knows of every region, so each would be pointed to), its stack from here
+ * outwards, and what the caller's registers held.
  */
 void	md_roots(void (*fn)(vaddr_t start, vaddr_t end, void *arg), void *arg);
 /* From the CPU's and the timer's counters. */

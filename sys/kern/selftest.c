@@ -182,6 +182,7 @@ plant(void)
 		panic("selftest: this one was planted");
 	if (test_planted("fault"))
 		*(volatile char *)(uintptr_t)kern_main = 0;
+	test_kmem_plant();
 	if (test_planted("triple"))
 		md_triple_fault();
 	while (test_planted("hang"))

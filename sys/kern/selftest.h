@@ -52,6 +52,7 @@ const char *test_kmem_bad_frees(void);
 const char *test_kmem_guard(void);
 const char *test_kmem_sample(void);
 const char *test_kmem_leaks(void);
+void	test_kmem_plant(void);	/* what plant= wants of it */
 
 /* selftest_vm.c */
 const char *test_guards(void);

@@ -2,7 +2,7 @@
  * Mistakes with objects, each made once on the real machine: the report that
  * is due for it, to the letter, with the functions of both call chains.
  */
-#include <kern/kern.h>
+#include <kern/ddb.h>
 #include <kern/md.h>
 #include <kern/selftest.h>
 #include <vm/kmalloc_impl.h>
@@ -111,7 +111,7 @@ const char *
 test_kmem_zones(void)
 {
 	struct kmem_cache *kc = cache("selftest zone",
-	    "redzone,audit:selftest_zone");
+	    "off,redzone,audit:selftest_zone");
 	char *p;
 
 	if (kc == NULL || (p = client_alloc(kc)) == NULL)
@@ -144,7 +144,7 @@ const char *
 test_kmem_poison(void)
 {
 	struct kmem_cache *kc = cache("selftest poison",
-	    "poison,audit:selftest_poison");
+	    "off,poison,audit:selftest_poison");
 	char *p;
 
 	if (kc == NULL || (p = client_alloc(kc)) == NULL)
@@ -166,8 +166,9 @@ const char *
 test_kmem_bad_frees(void)
 {
 	struct kmem_cache *kc = cache("selftest free",
-	    "audit:selftest_free");
-	struct kmem_cache *other = cache("selftest other", "check");
+	    "off,audit:selftest_free");
+	struct kmem_cache *other = cache("selftest other",
+	    "off,check:selftest_other");
 	char *p, *q;
 
 	if (kc == NULL || other == NULL || (p = client_alloc(kc)) == NULL ||
@@ -248,7 +249,7 @@ const char *
 test_kmem_guard(void)
 {
 	struct kmem_cache *kc = cache("selftest guard",
-	    "guard:selftest_guard");
+	    "off,guard:selftest_guard");
 	char *p;
 
 	if (kc == NULL || (p = client_alloc(kc)) == NULL)
@@ -372,4 +373,64 @@ test_kmem_leaks(void)
 	if (leaks() != 0)
 		return "what was freed is leaked";
 	return kmem_cache_destroy(kc) == 0 ? NULL : "objects are left";
+}
+
+/*
+ * Planted, for tests of the whole way to the debugger: nobody catches these.
+ */
+static KMALLOC_DEFINE(M_PLANTED, "planted", "mistakes made on purpose");
+
+static char * __attribute__((__noinline__))
+plant_alloc(void)
+{
+	return kmalloc(100, M_PLANTED, KM_NOSLEEP);
+}
+
+static void __attribute__((__noinline__))
+plant_free(char *p)
+{
+	kfree(p, M_PLANTED);
+}
+
+/* One that nobody points to, as the debugger tells of it. */
+static void __attribute__((__noinline__))
+plant_leak(void)
+{
+	char line[32];
+
+	hidden[0] = ~(uintptr_t)plant_alloc();
+	memset((void *)~hidden[0], 0, 100);
+	wash_stack();
+	k_strlcpy(line, "show leaks", sizeof(line));
+	ddb_command(line, NULL);
+	k_snprintf(line, sizeof(line), "whatis %#lx",
+	    (unsigned long)~hidden[0] + 7);
+	ddb_command(line, NULL);
+	panic("selftest: one object was leaked");
+}
+
+void
+test_kmem_plant(void)
+{
+	char *volatile p;
+
+	if (test_planted("leaked"))
+		plant_leak();
+
+	if (test_planted("overflow")) {
+		p = plant_alloc();
+		p[104] = 'x';
+		plant_free(p);
+	}
+	if (test_planted("stale") || test_planted("touch")) {
+		p = plant_alloc();
+		plant_free(p);
+		p[10] = 'x';
+		plant_alloc();
+	}
+	if (test_planted("double")) {
+		p = plant_alloc();
+		plant_free(p);
+		plant_free(p);
+	}
 }

@@ -6,6 +6,7 @@
 #include <kern/selftest.h>
 #include <libkern/errno.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_debug.h>
 #include <vm/kmem_range.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_kmem.h>
@@ -473,6 +474,7 @@ object_cache(void)
 	};
 
 	built = 0;
+	kmem_debug_option("check:selftest");
 	return kmem_cache_create(&ca);
 }
 

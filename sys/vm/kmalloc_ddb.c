@@ -3,6 +3,7 @@
  * everything.  Nothing here is on the way of an allocation.
  */
 #include <vm/kmalloc_impl.h>
+#include <vm/kmem_debug_impl.h>
 
 static const char *
 type_name(uint8_t id)
@@ -36,30 +37,45 @@ block_around(const void *ptr, vaddr_t *base)
 	return NULL;
 }
 
-void
-kmalloc_describe(char *buf, size_t size, const void *ptr)
+/* The tag of the heap's object that ptr points into; NONE: not known. */
+static uint8_t
+tag_at(const void *ptr)
 {
+	const struct kmem_guard *g = kmem_guard_find(ptr);
 	struct kmem_slab *sl = kmem_slab_find(ptr);
-	const struct kmalloc_type *kt;
-	const struct vm_page *pg;
-	vaddr_t base;
+	const struct kmem_cache *kc;
 	unsigned i;
 	size_t off;
 
-	if (sl != NULL) {
-		kmem_describe(buf, size, ptr);
-		off = strlen(buf);
-		if ((sl->sl_cache->kc_flags & KC_HEAP) &&
-		    (sl->sl_cache->kc_debug & KMD_CHECK) &&
-		    kmem_slab_judge(sl->sl_cache, sl, ptr, &i) ==
-		    KMEM_OBJECT && kmem_slab_is_out(sl->sl_cache, sl, i))
-			k_snprintf(buf + off, size - off, " of type %s",
-			    type_name(kmem_slab_tags(sl->sl_cache, sl)[i]));
-		return;
-	}
-	pg = block_around(ptr, &base);
+	if (g != NULL)
+		return g->g_cache->kc_flags & KC_HEAP ? g->g_tag :
+		    KMEM_TAG_NONE;
+	if (sl == NULL)
+		return KMEM_TAG_NONE;
+	kc = sl->sl_cache;
+	if (!(kc->kc_flags & KC_HEAP) || !(kc->kc_debug & KMD_CHECK) ||
+	    !kmem_slab_index(kc, sl, ptr, &i, &off) ||
+	    !kmem_slab_is_out(kc, sl, i))
+		return KMEM_TAG_NONE;
+	return kmem_slab_tags(kc, sl)[i];
+}
+
+void
+kmalloc_describe(char *buf, size_t size, const void *ptr)
+{
+	const uint8_t tag = tag_at(ptr);
+	const struct kmalloc_type *kt;
+	const struct vm_page *pg;
+	vaddr_t base;
+	size_t n;
+
+	pg = kmem_slab_find(ptr) == NULL ? block_around(ptr, &base) : NULL;
 	if (pg == NULL) {
 		kmem_describe(buf, size, ptr);
+		n = strlen(buf);
+		if (tag != KMEM_TAG_NONE)
+			k_snprintf(buf + n, size - n, " of type %s",
+			    type_name(tag));
 		return;
 	}
 	kt = pg->pg_slab;

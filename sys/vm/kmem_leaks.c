@@ -77,7 +77,14 @@ each_of_list(struct kmem_cache *kc, const struct kmem_link *list,
 	}
 }
 
-/* Of every cache but the layer's own, all that is out of the slabs. */
+/* Is it one of the layer's own caches? */
+static bool
+is_own(const struct kmem_cache *kc)
+{
+	return (kc->kc_flags & KC_STATIC) && !(kc->kc_flags & KC_HEAP);
+}
+
+/* Of every other cache, all that is out of the slabs. */
 static void
 each_object(object_fn *fn, void *arg)
 {
@@ -85,7 +92,7 @@ each_object(object_fn *fn, void *arg)
 	unsigned b;
 
 	while ((kc = kmem_cache_next(kc)) != NULL) {
-		if ((kc->kc_flags & KC_STATIC) && !(kc->kc_flags & KC_HEAP))
+		if (is_own(kc))
 			continue;
 		for (b = 0; b < KMEM_BINS; b++)
 			each_of_list(kc, &kc->kc_partial[b], fn, arg);
@@ -159,7 +166,7 @@ reach_object(struct kmem_slab *sl, vaddr_t ptr)
 	size_t off;
 	unsigned i;
 
-	if (!kmem_slab_index(kc, sl, (void *)ptr, &i, &off) ||
+	if (is_own(kc) || !kmem_slab_index(kc, sl, (void *)ptr, &i, &off) ||
 	    off >= kc->kc_size)
 		return;
 	tag = tag_of(kc, sl, i);

@@ -9,8 +9,8 @@ void
 kmem_debug_damage(const struct kmem_cache *kc, const void *obj, size_t size,
     const struct kmem_record *records, const struct kmem_damage *d)
 {
-	vm_host_log("kmem: %p, an object of %s (%zu bytes), was written to "
-	    "%s", obj, kc->kc_name, size, d->d_where);
+	vm_host_log("kmem: %p, an object of %s (%zu bytes), was damaged %zu "
+	    "bytes %s", obj, kc->kc_name, size, d->d_distance, d->d_where);
 	kmem_records_log(records);
 	vm_host_panic("kmem: %s: object %p (%zu bytes): %zu bytes %s: %#x, not "
 	    "%#x; %zu changed", kc->kc_name, obj, size, d->d_distance,

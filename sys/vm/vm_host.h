@@ -88,7 +88,8 @@ void	vm_host_symbol(vaddr_t pc, char *buf, size_t size);
 /*
  * Call fn for each range [start, end), aligned to pointers, outside of what
  * kmem_alloc gave, where a pointer may be kept: static data, stacks that are
- * in use and registers.
+ * in use and registers.  (sys/vm's own variables need not be among them: they
+ * know where regions and slabs begin, which hides a leak here and there.)
  */
 void	vm_host_roots(void (*fn)(vaddr_t start, vaddr_t end, void *arg),
 	    void *arg);
