@@ -96,13 +96,17 @@ sound(void)
 /* The same range, as it was, without the map or the page tables knowing. */
 START_TEST(had_again)
 {
+	const uint64_t misses = stats().krs_misses;
+	struct kmem_range_bin kb;
 	struct vm_map_stats was, is;
 	uint64_t events;
 	unsigned n;
 	vaddr_t va;
 
 	for (n = 1; n <= KMEM_RANGE_PAGES; n++) {
+		kb = bin(_i, n);
 		va = alloc(_i, n);
+		must(bin(_i, n).krb_misses == kb.krb_misses + 1);
 		memset((void *)va, 0xA5, ptoa(n));
 		vm_map_stats(kernel_map, &was);
 		events = host_nevents();
@@ -117,12 +121,13 @@ START_TEST(had_again)
 		must(host_nevents() == events);
 		must(*(unsigned char *)va == 0xA5);
 		must(*(unsigned char *)(va + ptoa(n) - 1) == 0xA5);
-		must(bin(_i, n).krb_hits == 1 && bin(_i, n).krb_misses == 1);
+		must(bin(_i, n).krb_misses == kb.krb_misses + 1);
+		must(bin(_i, n).krb_hits == 1);
 		kmem_free_now(kernel_map, va, ptoa(n));
 		must(!kmem_range_kept(va));
 	}
 	must(stats().krs_hits == KMEM_RANGE_PAGES);
-	must(stats().krs_misses == KMEM_RANGE_PAGES);
+	must(stats().krs_misses == misses + KMEM_RANGE_PAGES);
 	sound();
 }
 END_TEST
@@ -231,6 +236,10 @@ START_TEST(special_requests)
 		    .vr_max = VM_SLAB_MAX - PAGE_SIZE },
 		{ .vr_size = ptoa(2), .vr_min = VM_SLAB_MIN + PAGE_SIZE,
 		    .vr_max = VM_SLAB_MAX },
+		{ .vr_size = ptoa(2), .vr_min = VM_HEAP_MIN,
+		    .vr_max = VM_HEAP_MAX - PAGE_SIZE },
+		{ .vr_size = ptoa(2), .vr_min = VM_MISC_MIN,
+		    .vr_max = VM_MISC_MAX - PAGE_SIZE },
 		{ .vr_size = ptoa(2) },
 		{ .vr_size = ptoa(KMEM_RANGE_PAGES + 1), SLABS },
 	};
@@ -272,6 +281,7 @@ START_TEST(another_map)
 	must(va == min);
 	kmem_free(&map, va, ptoa(2));
 	must(kept() == 0);
+	must(kmem_alloc(&map, ptoa(2), KM_NOSLEEP | KM_HEAP) == 0);
 	va = alloc(KMEM_MISC, 2);
 	give(va, 2);
 	must(kmem_alloc(&map, ptoa(2), KM_NOSLEEP) == min);
@@ -440,6 +450,23 @@ START_TEST(misuse)
 }
 END_TEST
 
+static vaddr_t
+entries_page(void)
+{
+	const struct vm_map_request vr = { .vr_size = PAGE_SIZE, SLABS };
+	struct vm_map_info vi;
+	vaddr_t va;
+	unsigned i;
+
+	for (i = 0; i < 100; i++)		/* more than there are static */
+		must(vm_map_alloc(kernel_map, &vr, &va) == 0);
+	for (va = VM_MISC_MIN; vm_map_next(kernel_map, va, &vi) == 0;
+	    va = vi.vi_end)
+		if (strcmp(vi.vi_owner, "map entries") == 0)
+			return vi.vi_start;
+	ck_abort_msg("the store of map entries has no page");
+}
+
 /* A page of a slab is not the slab layer's user's to free, and not kept. */
 START_TEST(pages_of_others)
 {
@@ -450,6 +477,7 @@ START_TEST(pages_of_others)
 
 	must(va != 0);
 	must_panic(va, ptoa(2), "of things");
+	must_panic(entries_page(), PAGE_SIZE, "of map entries is wired or");
 	must(kmem_range_put(va, 1) == KMEM_RANGE_NOT);
 	must(kmem_range_put(va + 1, 1) == KMEM_RANGE_NOT);
 	must(kmem_range_put(0, 1) == KMEM_RANGE_NOT);
@@ -484,6 +512,25 @@ START_TEST(wired_or_protected)
 }
 END_TEST
 
+/* Regions whose frames are not kmem's, or that have none. */
+START_TEST(others_may_be_wired)
+{
+	struct vm_map_request vr = { .vr_size = PAGE_SIZE, SLABS };
+	vaddr_t va;
+	paddr_t pa;
+
+	must(vm_map_alloc(kernel_map, &vr, &va) == 0);
+	must(vm_map_wire(kernel_map, va, va + PAGE_SIZE) == 0);
+	must(vm_map_unwire(kernel_map, va, va + PAGE_SIZE) == 0);
+	must(vm_phys_alloc(VM_PAGE_USER, &pa) == 0);
+	must(pmap_enter(kernel_pmap, va, pa, VM_PROT_RW) == 0);
+	must(vm_map_protect(kernel_map, va, va + PAGE_SIZE, VM_PROT_READ) ==
+	    0);
+	must(vm_map_free(kernel_map, va, PAGE_SIZE) == 0);
+	vm_phys_free(pa);
+}
+END_TEST
+
 static void
 do_alloc(void *arg)
 {
@@ -499,13 +546,21 @@ do_drain(void *arg)
 /* Who takes the pages of a range that is kept, or the range: it is seen. */
 START_TEST(changed_while_kept)
 {
-	vaddr_t va = alloc(KMEM_SLAB, 2);
+	const bool by_alloc = _i < 2 || _i == 4 || _i == 6;
+	vaddr_t va = alloc(KMEM_SLAB, 2), other;
 	const char *said, *check;
 	char words[80];
 	unsigned nlocks;
+	paddr_t pa;
 
 	give(va, 2);
-	if (_i % 2 == 0)
+	if (_i >= 4) {				/* it shows another's frame */
+		other = alloc(KMEM_HEAP, _i == 6 ? 3 : 2);
+		must(pmap_extract(kernel_pmap, other, &pa));
+		if (_i == 6)
+			give(other, 3);
+		must(pmap_enter(kernel_pmap, va, pa, VM_PROT_RW) == 0);
+	} else if (_i % 2 == 0)
 		pmap_remove(kernel_pmap, va, va + PAGE_SIZE);
 	else
 		must(vm_map_free(kernel_map, va, ptoa(2)) == 0);
@@ -514,14 +569,14 @@ START_TEST(changed_while_kept)
 		    "other") == 0);
 	check = kmem_range_check();
 	must(check != NULL && strncmp(check, "R3: ", 4) == 0);
-	said = host_panic_of(_i < 2 ? do_alloc : do_drain, NULL, &nlocks);
+	said = host_panic_of(by_alloc ? do_alloc : do_drain, NULL, &nlocks);
 	snprintf(words, sizeof(words), "range [%#lx, %#lx) is not as it was",
 	    va, va + ptoa(2));
 	must(said != NULL && strstr(said, words) != NULL);
-	must(strncmp(said, _i < 2 ? "kmem_alloc:" : "kmem_range_drain:",
-	    _i < 2 ? 11 : 17) == 0);
+	must(strncmp(said, by_alloc ? "kmem_alloc:" : "kmem_range_drain:",
+	    by_alloc ? 11 : 17) == 0);
 	must(nlocks == 0);
-	must(kept() == 0);			/* and nobody has it */
+	must(bin(KMEM_SLAB, 2).krb_n == 0);	/* and nobody has it */
 }
 END_TEST
 
@@ -1156,7 +1211,8 @@ add_uses(TCase *tc)
 	tcase_add_loop_test(tc, misuse, 0, KMEM_NWINDOWS);
 	tcase_add_test(tc, pages_of_others);
 	tcase_add_test(tc, wired_or_protected);
-	tcase_add_loop_test(tc, changed_while_kept, 0, 4);
+	tcase_add_test(tc, others_may_be_wired);
+	tcase_add_loop_test(tc, changed_while_kept, 0, 7);
 	tcase_add_loop_test(tc, full_bin, 0, KMEM_RANGE_PAGES);
 	tcase_add_test(tc, full_cache);
 	tcase_add_test(tc, working_set);

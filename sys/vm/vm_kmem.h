@@ -35,6 +35,7 @@ int	kmem_alloc_request(struct vm_map *, const struct vm_map_request *,
  *    names all arguments, and the map is as it was
  * => unmapped, flushed from the TLB, and only then are the frames free; or
  *    kept as it is for the next request of its window and size (kmem_range.h)
+ * => who changed its mappings by calls of pmap's puts them right first
  */
 void	kmem_free(struct vm_map *, vaddr_t addr, vsize_t size);
 
