@@ -388,8 +388,10 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 		return kmalloc_rest(size, kt, flags);
 	cc = &heap.cache[class].kc_cpu[cpu];
 	done = cc->cc_debug == 0 && kmem_cpu_pop(cc, &p);
-	if (__builtin_expect(done, 1))
+	if (__builtin_expect(done, 1)) {
 		kt->kt_share[cpu].ks_count[class].sc_allocs++;
+		kmem_cpu_prefetch(cc);
+	}
 	vm_cpu_quick_exit(cpu, state);
 	return __builtin_expect(done, 1) ? p : kmalloc_rest(size, kt, flags);
 }

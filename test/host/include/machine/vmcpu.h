@@ -41,8 +41,11 @@ vm_cpu_quick(uintptr_t *state)
 	__atomic_store_n(&host_cpu.hc_busy, 1, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (__builtin_expect(__atomic_load_n(&host_cpu.hc_stop,
-	    __ATOMIC_ACQUIRE) == 0, 1))
+	    __ATOMIC_ACQUIRE) == 0, 1)) {
+		if (host_cpu.hc_number >= VM_NCPU)
+			__builtin_unreachable();	/* no need to ask */
 		return host_cpu.hc_number;
+	}
 	__atomic_store_n(&host_cpu.hc_busy, 0, __ATOMIC_RELEASE);
 	return VM_NCPU;
 }
