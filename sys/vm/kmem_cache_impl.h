@@ -238,7 +238,8 @@ kmem_slab_object(const struct kmem_cache *kc, const struct kmem_slab *sl,
 static inline bool
 kmem_slab_is_free(const struct kmem_slab *sl, unsigned i)
 {
-	return (sl->sl_free[i / 32] & 1u << i % 32) != 0;
+	return (__atomic_load_n(&sl->sl_free[i / 32], __ATOMIC_RELAXED) &
+	    1u << i % 32) != 0;
 }
 
 /* Has a client of the cache the object?  Without KMD_CHECK: as far as known. */

@@ -125,13 +125,26 @@ kmem_depot_init(struct kmem_cache *kc)
 		kc->kc_mag_words = first_words(kc->kc_stride);
 }
 
+/* For what is looked at without the lock as well. */
+static void
+set(unsigned *what, unsigned to)
+{
+	__atomic_store_n(what, to, __ATOMIC_RELAXED);
+}
+
+static void
+set_direct(struct kmem_cache *kc, bool to)
+{
+	__atomic_store_n(&kc->kc_direct, to, __ATOMIC_RELAXED);
+}
+
 void
 kmem_depot_shrink(struct kmem_cache *kc)
 {
 	vm_mtx_enter(&kc->kc_lock);
 	if (kc->kc_mag_words > KMEM_MAG_WORDS_MIN)
-		kc->kc_mag_words /= 2;
-	kc->kc_mag_want = 0;
+		set(&kc->kc_mag_words, kc->kc_mag_words / 2);
+	set(&kc->kc_mag_want, 0);
 	vm_mtx_exit(&kc->kc_lock);
 }
 
@@ -228,7 +241,7 @@ depot_enter(struct kmem_cache *kc)
 	kc->kc_contended = 0;
 	if (kc->kc_mag_words != 0 &&
 	    kc->kc_mag_words < most_words(kc->kc_stride))
-		kc->kc_mag_words *= 2;
+		set(&kc->kc_mag_words, kc->kc_mag_words * 2);
 }
 
 static struct kmem_mag *
@@ -272,7 +285,7 @@ static struct kmem_mag *
 push_empty(struct kmem_cache *kc, struct kmem_mag *mag)
 {
 	if (mag->m_size != MAG_SIZE(kc->kc_mag_words)) {
-		kc->kc_mag_want++;
+		set(&kc->kc_mag_want, kc->kc_mag_want + 1);
 		return mag;
 	}
 	mag->m_next = kc->kc_empty_mags;
@@ -324,7 +337,7 @@ depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 	void *obj = NULL;
 
 	depot_enter(kc);
-	kc->kc_direct = false;
+	set_direct(kc, false);
 	mag = pop_full(kc);
 	if (mag != NULL) {
 		if (cc->cc_prev != NULL)
@@ -375,7 +388,7 @@ place(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag *mag)
 	}
 	vm_mtx_enter(&kc->kc_lock);
 	if (kc->kc_mag_want > 0) {
-		kc->kc_mag_want--;
+		set(&kc->kc_mag_want, kc->kc_mag_want - 1);
 		mag = push_empty(kc, mag);
 	}
 	vm_mtx_exit(&kc->kc_lock);
@@ -495,7 +508,7 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 
 	depot_enter(kc);
 	if (kc->kc_rounds >= kc->kc_rounds_max)
-		kc->kc_direct = true;
+		set_direct(kc, true);
 	mag = kc->kc_direct ? NULL : pop_empty(kc);
 	if (mag != NULL) {
 		if (cc->cc_prev != NULL)
@@ -504,7 +517,7 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 	} else if (cc->cc_mag != NULL) {
 		if (!kc->kc_direct &&
 		    kc->kc_mag_want <= kc->kc_inuse / cc->cc_size)
-			kc->kc_mag_want++;
+			set(&kc->kc_mag_want, kc->kc_mag_want + 1);
 		bad = flush(kc, cc);
 	}
 	if (!kmem_cpu_push(cc, obj))
@@ -555,7 +568,8 @@ kmem_depot_free(struct kmem_cache *kc, void *obj)
 	kmem_link_init(&spare);
 	bad = put(kc, obj, &spare);
 	kmem_slabs_destroy(kc, &spare);
-	if (__atomic_load_n(&kc->kc_direct, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&kc->kc_direct, __ATOMIC_RELAXED) &&
+	    !vm_host_intr())
 		empty_depot(kc);
 	if (bad != NULL)
 		kmem_cache_misuse(kc, "kmem_cache_free", bad);

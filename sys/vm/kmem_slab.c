@@ -226,6 +226,13 @@ kmem_slab_destroy(struct kmem_cache *kc, struct kmem_slab *sl)
 	slab_release(kc, sl);
 }
 
+/* A word of bits, of which others look at theirs without the lock. */
+static void
+set_word(struct kmem_slab *sl, unsigned w, uint32_t to)
+{
+	__atomic_store_n(&sl->sl_free[w], to, __ATOMIC_RELAXED);
+}
+
 void *
 kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl)
 {
@@ -233,7 +240,7 @@ kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl)
 
 	w = bit_lowest32(sl->sl_words);
 	i = w * 32 + bit_lowest32(sl->sl_free[w]);
-	sl->sl_free[w] &= sl->sl_free[w] - 1;
+	set_word(sl, w, sl->sl_free[w] & (sl->sl_free[w] - 1));
 	if (sl->sl_free[w] == 0)
 		sl->sl_words &= ~(1u << w);
 	sl->sl_inuse++;
@@ -274,7 +281,7 @@ kmem_slab_put(struct kmem_cache *kc, struct kmem_slab *sl, const void *obj)
 	verdict = kmem_slab_judge(kc, sl, obj, &i);
 	if (verdict != KMEM_OBJECT)
 		return verdict;
-	sl->sl_free[i / 32] |= 1u << i % 32;
+	set_word(sl, i / 32, sl->sl_free[i / 32] | 1u << i % 32);
 	sl->sl_words |= 1u << i / 32;
 	sl->sl_inuse--;
 	return KMEM_OBJECT;
