@@ -341,20 +341,50 @@ word_put_locked(enum vm_zone z, pfn_t first, uint32_t bits)
 		vn->vn_hint = low;
 }
 
+/* One frame is free: mostly it belongs to what is at hand. */
+static inline void
+frame_put_locked(enum vm_zone z, pfn_t pfn)
+{
+	struct vm_phys_next *vn = &vp->vp_next[z];
+	pfn_t first = rounddown2(pfn, 32u);
+
+	if (pfn < vn->vn_hint && (vn->vn_hand == 0 || first == vn->vn_first)) {
+		vn->vn_first = first;
+		vn->vn_hand |= 1u << (pfn % 32);
+	} else
+		word_put_locked(z, first, 1u << (pfn % 32));
+}
+
+/* Of a zone that has free frames none is at hand: fetch some. */
+static void __attribute__((__noinline__))
+hand_fill_locked(struct vm_phys_next *vn)
+{
+	pfn_t pfn = bitmap_next_set(&vp->vp_free, vn->vn_hint);
+
+	vn->vn_first = rounddown2(pfn, 32u);
+	vn->vn_hand = bitmap_take_word(&vp->vp_free, pfn);
+	vn->vn_hint = vn->vn_first + 32;
+}
+
 /* The next frame of a zone that has a free one. */
-static pfn_t
+static inline pfn_t
 frame_next_locked(enum vm_zone z)
 {
 	struct vm_phys_next *vn = &vp->vp_next[z];
-	pfn_t pfn;
 
-	if (vn->vn_hand == 0) {
-		pfn = bitmap_next_set(&vp->vp_free, vn->vn_hint);
-		vn->vn_first = rounddown2(pfn, 32u);
-		vn->vn_hand = bitmap_take_word(&vp->vp_free, pfn);
-		vn->vn_hint = vn->vn_first + 32;
-	}
+	if (vn->vn_hand == 0)
+		hand_fill_locked(vn);
 	return vn->vn_first + bit_lowest32(vn->vn_hand);
+}
+
+/* It goes out. */
+static inline void
+frame_take_locked(enum vm_zone z, pfn_t pfn, enum vm_page_owner owner)
+{
+	vp->vp_next[z].vn_hand &= vp->vp_next[z].vn_hand - 1;
+	vp->vp_stats.ps_free[z]--;
+	vp->vp_stats.ps_owner[owner]++;
+	page_out_locked(pfn, owner);
 }
 
 /*
@@ -458,7 +488,21 @@ vm_phys_alloc_many(unsigned n, enum vm_page_owner owner, paddr_t *pa)
 int
 vm_phys_alloc(enum vm_page_owner owner, paddr_t *pa)
 {
-	return vm_phys_alloc_many(1, owner, pa);
+	unsigned z = VM_NZONES;
+	pfn_t pfn;
+
+	KASSERT(owner_allocated(owner));
+	vm_mtx_enter(&vp->vp_mtx);
+	do
+		if (z-- == 0)
+			return alloc_fails(ENOMEM);
+	while (vp->vp_stats.ps_free[z] == 0);
+	pfn = frame_next_locked(z);
+	frame_take_locked(z, pfn, owner);
+	vp->vp_stats.ps_allocs++;
+	phys_exit();
+	*pa = ptoa(pfn);
+	return 0;
 }
 
 int
@@ -561,16 +605,47 @@ take_one_locked(pfn_t lo, pfn_t hi, enum vm_page_owner owner, paddr_t *pa)
 	pfn = frame_next_locked(z);
 	if (pfn >= hi)
 		return ENOMEM;
-	if (pfn >= lo) {
-		hand_take_locked(z, 1, owner, pa);
-		return 0;
+	if (pfn >= lo)
+		frame_take_locked(z, pfn, owner);
+	else {
+		settle_locked();
+		pfn = bitmap_next_set(&vp->vp_free, lo);
+		if (pfn >= hi || pfn >= vm_frames.vf_npfn)
+			return ENOMEM;
+		bitmap_clear(&vp->vp_free, pfn);
+		page_take_locked(pfn, owner);
 	}
+	*pa = ptoa(pfn);
+	return 0;
+}
+
+/* A run of one, the short way: where it begins is its only alignment. */
+static int
+alloc_run_one(pfn_t lo, pfn_t hi, enum vm_page_owner owner, paddr_t *pa)
+{
+	vm_mtx_enter(&vp->vp_mtx);
+	if (take_one_locked(lo, hi, owner, pa) != 0)
+		return alloc_fails(ENOMEM);
+	vp->vp_stats.ps_allocs++;
+	phys_exit();
+	return 0;
+}
+
+/* A function of its own, so that the short way does not save its registers. */
+static int __attribute__((__noinline__))
+alloc_run_long(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
+    enum vm_page_owner owner, paddr_t *pa)
+{
+	pfn_t pfn;
+
+	vm_mtx_enter(&vp->vp_mtx);
 	settle_locked();
-	pfn = bitmap_next_set(&vp->vp_free, lo);
-	if (pfn >= hi || pfn >= vm_frames.vf_npfn)
-		return ENOMEM;
-	bitmap_clear(&vp->vp_free, pfn);
-	page_take_locked(pfn, owner);
+	pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
+	if (pfn == hi)
+		return alloc_fails(ENOMEM);
+	take_run_locked(pfn, n, owner);
+	vp->vp_stats.ps_allocs++;
+	phys_exit();
 	*pa = ptoa(pfn);
 	return 0;
 }
@@ -579,28 +654,14 @@ int
 vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo, pfn_t hi,
     enum vm_page_owner owner, paddr_t *pa)
 {
-	pfn_t pfn;
-
 	KASSERT(owner_allocated(owner));
+	if (n == 1 && align == 1 && boundary == 0)
+		return alloc_run_one(lo, hi, owner, pa);
 	if (n == 0 || !powerof2(align))
 		return EINVAL;
 	if (boundary != 0 && (!powerof2(boundary) || n > boundary))
 		return EINVAL;
-	vm_mtx_enter(&vp->vp_mtx);
-	if (n == 1 && align == 1) {
-		if (take_one_locked(lo, hi, owner, pa) != 0)
-			return alloc_fails(ENOMEM);
-	} else {
-		settle_locked();
-		pfn = find_run_locked(n, align, boundary, skip_locked(lo), hi);
-		if (pfn == hi)
-			return alloc_fails(ENOMEM);
-		take_run_locked(pfn, n, owner);
-		*pa = ptoa(pfn);
-	}
-	vp->vp_stats.ps_allocs++;
-	phys_exit();
-	return 0;
+	return alloc_run_long(n, align, boundary, lo, hi, owner, pa);
 }
 
 /* Why this frame is not an allocated one, or NULL. */
@@ -693,7 +754,7 @@ give_one_locked(pfn_t pfn)
 	enum vm_zone z = zone_of(pfn);
 
 	page_give_locked(z, pfn);
-	word_put_locked(z, rounddown2(pfn, 32u), 1u << (pfn % 32));
+	frame_put_locked(z, pfn);
 	vp->vp_stats.ps_frees++;
 }
 
@@ -722,28 +783,34 @@ vm_phys_free(paddr_t pa)
 	free_one(__func__, pa);
 }
 
-void
-vm_phys_free_run(paddr_t pa, pfn_t n)
+/* As alloc_run_long. */
+static void __attribute__((__noinline__))
+free_run_long(const char *func, paddr_t pa, pfn_t n)
 {
 	pfn_t start = (pfn_t)(pa >> PAGE_SHIFT), pfn;
 	const char *why = NULL;
 
-	if (n == 1) {
-		free_one(__func__, pa);
-		return;
-	}
-	check_range(__func__, pa, n);
+	check_range(func, pa, n);
 	vm_mtx_enter(&vp->vp_mtx);
 	for (pfn = start; pfn < start + n && why == NULL; pfn++)
 		if (!is_plain_locked(pfn))
 			why = free_fault_locked(pfn);
 	if (why != NULL) {
 		vm_mtx_exit(&vp->vp_mtx);
-		page_panic(__func__, pa, n, pfn - 1, why);
+		page_panic(func, pa, n, pfn - 1, why);
 	}
 	give_run_locked(start, n);
 	vp->vp_stats.ps_frees++;
 	phys_exit();
+}
+
+void
+vm_phys_free_run(paddr_t pa, pfn_t n)
+{
+	if (n == 1)
+		free_one(__func__, pa);
+	else
+		free_run_long(__func__, pa, n);
 }
 
 /* The free ones of the word that begins with a frame. */
