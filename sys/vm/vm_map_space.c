@@ -486,17 +486,17 @@ beyond(const struct vm_map_entry *e, vaddr_t edge, enum side side)
 }
 
 /*
- * The nearest hole from an edge on: LOW finds the lowest one that ends above
- * it, HIGH the highest that begins below it; NULL if there is none.  On the
- * way down to the edge, which ends where no such class is below, each turn
- * towards it leaves a node and a subtree that are wholly on the right side;
- * what the last such turn offered is nearest.
+ * The nearest hole from an edge on in e's subtree: LOW finds the lowest one
+ * that ends above it, HIGH the highest that begins below it; NULL if there is
+ * none.  On the way down to the edge, which ends where no such class is below,
+ * each turn towards it leaves a node and a subtree that are wholly on the
+ * right side; what the last such turn offered is nearest.
  */
 static struct vm_map_entry *
-nearest(struct vm_map *map, const struct want *w, vaddr_t edge, enum side side)
+nearest(struct vm_map_entry *e, const struct want *w, vaddr_t edge,
+    enum side side)
 {
 	enum side away = side == LOW ? HIGH : LOW, turn = side;
-	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root);
 	struct vm_map_entry *node = NULL, *subtree = NULL;
 
 	for (;; e = kid(e, turn)) {
@@ -541,9 +541,10 @@ struct window {
 	uint64_t	w_mask;		/* of the holes wholly inside */
 	uint64_t	w_lo, w_hi;	/* of the parts inside of those that min
 					   and max cut */
-	struct vm_map_entry *w_cut_lo;	/* these holes */
+	struct vm_map_entry *w_cut_lo;	/* these two */
 	struct vm_map_entry *w_cut_hi;
-	vaddr_t		w_edge;		/* the others end above this */
+	struct vm_map_entry *w_top;	/* the others are in its subtree, */
+	vaddr_t		w_edge;		/* and end above this */
 };
 
 /* The part of the hole behind e that lies in [min, max), in bytes. */
@@ -563,18 +564,41 @@ part_bit(const struct vm_map_entry *e, vaddr_t min, vaddr_t max)
 }
 
 /*
- * Walk down to both edges, and join the masks of what lies between.  The
- * paths are one until a node whose hole is inside parts them; on the way to
- * min, what hangs to the right is inside, on the way to max what hangs to the
- * left.  The last hole that each edge cut off is the one that it may cut.
+ * Walk down from e to one edge, and join the masks of what lies inside of it:
+ * on the way to min, what hangs to the right is inside, on the way to max what
+ * hangs to the left.
+ * => *cut: the last hole that the edge cut off
+ */
+static inline uint64_t
+scan_edge(struct vm_map_entry *e, vaddr_t edge, enum side side,
+    struct vm_map_entry **cut)
+{
+	uint64_t mask = 0;
+
+	while (e != NULL) {
+		SPACE_VISIT(e);
+		if (side == LOW ? e->vme_end < edge : vme_hole_end(e) > edge) {
+			*cut = e;
+			e = kid(e, !side);
+		} else {
+			mask |= e->vme_own | e->vme_mask[!side];
+			e = kid(e, side);
+		}
+	}
+	return mask;
+}
+
+/*
+ * The ways to both edges are one until a node whose hole is inside parts them.
+ * The last hole that each edge cut off is the one that it may cut.
  */
 static void
 window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 {
-	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root), *fork;
+	struct vm_map_entry *e = vme_of(map->vm_tree.rb_root);
 
 	*w = (struct window){ .w_edge = min };
-	for (fork = NULL; e != NULL && fork == NULL; ) {
+	while (e != NULL && w->w_top == NULL) {
 		SPACE_VISIT(e);
 		if (e->vme_end < min) {
 			w->w_cut_lo = e;
@@ -583,31 +607,12 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 			w->w_cut_hi = e;
 			e = vme_left(e);
 		} else
-			fork = e;
+			w->w_top = e;
 	}
-	if (fork != NULL) {
-		w->w_mask = fork->vme_own;
-		for (e = vme_left(fork); e != NULL; ) {
-			SPACE_VISIT(e);
-			if (e->vme_end < min) {
-				w->w_cut_lo = e;
-				e = vme_right(e);
-				continue;
-			}
-			w->w_mask |= e->vme_own | e->vme_mask[HIGH];
-			e = vme_left(e);
-		}
-		for (e = vme_right(fork); e != NULL; ) {
-			SPACE_VISIT(e);
-			if (vme_hole_end(e) > max) {
-				w->w_cut_hi = e;
-				e = vme_left(e);
-				continue;
-			}
-			w->w_mask |= e->vme_own | e->vme_mask[LOW];
-			e = vme_right(e);
-		}
-	}
+	if (e != NULL)
+		w->w_mask = e->vme_own |
+		    scan_edge(vme_left(e), min, LOW, &w->w_cut_lo) |
+		    scan_edge(vme_right(e), max, HIGH, &w->w_cut_hi);
 	if (w->w_cut_lo != NULL && vme_hole_end(w->w_cut_lo) > min)
 		w->w_edge = vme_hole_end(w->w_cut_lo);
 	w->w_lo = part_bit(w->w_cut_lo, min, max);
@@ -624,10 +629,11 @@ window_open(struct vm_map *map, const struct space_request *rq,
 		return;
 	}
 	*w = (struct window){
+		.w_top = vme_of(map->vm_tree.rb_root),
 		.w_mask = mask_of(vme_of(map->vm_tree.rb_root)),
 		.w_edge = map->vm_min,
 	};
-	SPACE_VISIT(map->vm_tree.rb_root);
+	SPACE_VISIT(w->w_top);
 }
 
 /* The smallest of these classes that the window has a hole of, 0 if none. */
@@ -652,8 +658,8 @@ window_lowest(struct vm_map *map, const struct window *w, uint64_t cls)
 	if ((w->w_mask & cls) == 0)
 		return w->w_cut_hi;
 	if (w->w_edge == map->vm_min)
-		return descend(vme_of(map->vm_tree.rb_root), &want, LOW);
-	return nearest(map, &want, w->w_edge, LOW);
+		return descend(w->w_top, &want, LOW);
+	return nearest(w->w_top, &want, w->w_edge, LOW);
 }
 
 /* The one of two holes whose part in the window holds the request tighter. */
@@ -683,7 +689,7 @@ window_tightest(struct vm_map *map, const struct window *w, uint64_t cls,
 		n++;
 	}
 	if ((w->w_mask & cls) != 0)
-		e = nearest(map, &want, w->w_edge, LOW);
+		e = nearest(w->w_top, &want, w->w_edge, LOW);
 	while (e != NULL && vme_hole_end(e) <= rq->sr_max) {
 		best = tighter(best, e, rq);
 		if (++n == LARGE_TRIES)
@@ -736,7 +742,8 @@ fit_in_order(struct vm_map *map, const struct space_request *rq,
 		.w_large = rq->sr_need > LARGE ? rq->sr_need : 0,
 	};
 
-	e = nearest(map, &w, side == LOW ? rq->sr_min : rq->sr_max, side);
+	e = nearest(vme_of(map->vm_tree.rb_root), &w,
+	    side == LOW ? rq->sr_min : rq->sr_max, side);
 	while (e != NULL && !space_fits(e, rq, start)) {
 		if (beyond(e, side == LOW ? rq->sr_max : rq->sr_min,
 		    side == LOW ? HIGH : LOW))
