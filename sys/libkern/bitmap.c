@@ -40,6 +40,11 @@
  * (Boyer and Moore's idea).  Words of zeroes are skipped by way of the
  * summaries.
  *
+ * A run of at most 32 that begins in a word ends in it or in the next.  Of the
+ * two together, w & w >> 1 leaves the bits at which two set ones begin; that
+ * again with w >> 2, four; and so on: all runs of n that begin in the word are
+ * found by some log2 n steps, without a branch for each piece in it.
+ *
  * Summaries tell nothing of clear bits; whoever looks for those reads words.
  *
  * 5. What it does not do

@@ -117,6 +117,7 @@ int	vm_phys_alloc(enum vm_page_owner, paddr_t *pa);
  * => align is a power of two in pages (1 for any); boundary is 0, or a power
  *    of two in pages that the run must not cross
  * => 0, EINVAL (n = 0, a bad alignment, n > boundary), or ENOMEM
+ * => the first frame's pg_npages is n
  */
 int	vm_phys_alloc_run(pfn_t n, pfn_t align, pfn_t boundary, pfn_t lo,
 	    pfn_t hi, enum vm_page_owner, paddr_t *pa);
