@@ -15,6 +15,7 @@
 #? make bench-phys	vm_phys beside a flat bitmap
 #? make bench-map	the tracker's speed beside Linux's drm_mm (QUICK=1)
 #? make bench-slab	slab and heap beside five other allocators (QUICK=1)
+#? make bench-debug	what watching for mistakes costs (kmem=), in instructions
 #? make mutate		tests against the memory code with each of its jumps
 #?			broken in turn (GROUP, SAMPLE, JOBS, AGAIN)
 #? make libvm		build/host64/libvm.a and build/host32/libvm.a, for a
@@ -23,7 +24,8 @@
 #? make clean		remove build/
 #?
 #? Variables: MEM=64 (megabytes), CPU=core2_penryn_t9600 (Bochs) or max (QEMU),
-#? CMDLINE="..." (the kernel's: selftest halt ...), V=1 (show commands),
+#? CMDLINE="..." (the kernel's: selftest halt kmem=all ..., sys/vm/kmem_debug.9),
+#? V=1 (show commands),
 #? OPTIONS=-D... (to the compiler, after make clean).
 #? N=100000000, SEED=1, FUZZ_SECONDS=600, SAMPLE=1 (every n-th jump), JOBS=n
 #? (at a time; as CPUs), GROUP="phys pmap" (of test/mutate's table; all of it),

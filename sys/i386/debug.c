@@ -100,12 +100,20 @@ md_print_frame(const struct trapframe *tf)
 	    cpu_has_cpuid ? (unsigned)rcr4() : 0);
 }
 
-/* A 32-bit word of a stack. */
+/*
+ * A 32-bit word of a stack.  Of the boot stack one knows that it is there:
+ * the audit trail of each allocation comes this way.
+ */
 static bool
 stack_word(vaddr_t va, vaddr_t *w)
 {
 	uint32_t v;
 
+	if (va - BOOTSTACK_MIN <= BOOTSTACK_MAX - BOOTSTACK_MIN - sizeof(v) &&
+	    va % sizeof(v) == 0) {
+		*w = *(const uint32_t *)va;
+		return true;
+	}
 	if (va < KERNBASE || va % sizeof(v) != 0 ||
 	    !md_read(va, &v, sizeof(v)))
 		return false;

@@ -50,3 +50,17 @@ bench-slab: setup
 	    $(B)/bench/bench_slab32
 	@test/bench/slab32 $(B)/bench/slab32
 	@test/bench/run_slab $(B)/bench $(if $(QUICK),-q)
+
+#
+# What watching for mistakes costs.
+#
+$(B)/bench/bench_debug: $(B)/host64/test/bench/bench_debug.c.o \
+    $(B)/host64/libvm.a
+	@mkdir -p $(@D)
+	$(call say,link) $(CC_host64) -o $@ $^
+
+.PHONY: bench-debug
+bench-debug: setup
+	@conf/setup bench
+	@$(MAKE) --no-print-directory elf $(B)/bench/bench_debug
+	@test/bench/run_debug $(B)
