@@ -37,12 +37,29 @@ function mutate(kind,    near, s, i) {
 	    substr(s, 2), kind, where
 }
 
+function owner(file,    base, best, f) {
+	if (file ~ /c$/)
+		return file in line ? file : ""
+	base = file
+	sub(/.*\//, "", base)
+	best = ""
+	for (f in line)
+		if (index(base, stem[f]) == 1 &&
+		    length(stem[f]) > length(stem[best]))
+			best = f
+	return best
+}
+
 FILENAME ~ /table$/ {
 	split($0, part, "|")
 	if (part[1] == group) {
 		m = split(part[2], source, " ")
-		for (i = 1; i <= m; i++)
-			line["sys/" source[i] ".c"] = FNR
+		for (i = 1; i <= m; i++) {
+			file = "sys/" source[i] ".c"
+			line[file] = FNR
+			stem[file] = source[i]
+			sub(/.*\//, "", stem[file])
+		}
 	}
 	next
 }
@@ -56,7 +73,8 @@ FILENAME ~ /table$/ {
 	for (i = 1; i <= n; i++)
 		byte[i] = byte[i + 1]
 }
-!(file in line) { next }
+# A header is that of the source whose name its own begins with.
+file !~ /^sys\// || (file = owner(file)) == "" { next }
 (++jumps - 1) % sample == 0 {
 	k = split(kinds, kind, " ")
 	for (i = 1; i <= k; i++)
