@@ -30,7 +30,8 @@ bench-map: setup
 # In 32 bits they are Debian's for i386, unpacked by test/bench/slab32, and
 # the program runs on the cross compiler's C library.
 #
-BENCHSLAB = bench bench_slab bench_slab_party bench_slab_speed \
+BENCHSLAB = bench bench_slab bench_slab_party bench_slab_work \
+	    bench_slab_speed bench_slab_count \
 	    bench_slab_threads bench_slab_trace bench_slab_churn \
 	    bench_slab_waste
 

@@ -2,10 +2,10 @@
  * bench_slab [-q] [-o FILE] [-d DIR] [-s SEED] [-t TABLE] [WORKLOAD ...]:
  * slab and heap beside the allocators that Debian has.
  *
- *	-q	a tenth of it
+ *	-q	a tenth of it, and no count
  *	-o	figures, one a line, go to FILE too
  *	-d	what is plotted goes to DIR
- *	-t	one of speed, trace, churn, waste, pages; otherwise all
+ *	-t	one of speed, count, trace, churn, waste, pages; otherwise all
  */
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -103,6 +103,8 @@ tables(const char *only, char **names)
 	bench_apart(legend, NULL, NULL);
 	if (only == NULL || strcmp(only, "speed") == 0)
 		bench_slab_speed(names);
+	if (only == NULL ? !opt.o_quick : strcmp(only, "count") == 0)
+		bench_slab_count();
 	if (only == NULL || strcmp(only, "trace") == 0)
 		bench_slab_trace();
 	if (only == NULL || strcmp(only, "churn") == 0)

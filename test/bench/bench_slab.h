@@ -140,6 +140,7 @@ void	bench_apart(void (*fn)(void *), void *arg, const char *what);
 
 /* The tables.  What a workload runs is in the files of these names. */
 void	bench_slab_speed(char **names);
+void	bench_slab_count(void);
 void	bench_slab_trace(void);
 void	bench_slab_churn(void);
 void	bench_slab_waste(void);
@@ -160,7 +161,12 @@ struct workload {
 	void		(*w_run)(const struct party *, struct kmem_cache *,
 			    const struct workload *, size_t n);
 };
+extern const struct workload workloads[];	/* of one thread: loops */
+extern const size_t nworkloads;
 extern const struct workload thread_workloads[];
 extern const size_t nthread_workloads;
+
+/* The cache that ours uses for it, or NULL. */
+struct kmem_cache *workload_cache(const struct workload *);
 
 #endif
