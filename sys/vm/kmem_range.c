@@ -70,9 +70,10 @@
  *
  * One mutex over the bins and over the two marks of a range; it is held for
  * some twenty instructions, or while a bin is emptied into an array, and
- * taken with nothing else but vm_phys's inside it.  Freeing happens after it
- * was dropped.  A bin that is empty, and a cache that is off, cost a look
- * without the lock: whoever looks a moment too early goes to the map.
+ * nothing but vm_phys's is taken inside it.  kmem_range_forbid takes it inside
+ * the map's.  Freeing happens after it was dropped.  A bin that is empty, and
+ * a cache that is off, cost a look without the lock: whoever looks a moment
+ * too early goes to the map.
  *
  * 8. What it does not do
  *
@@ -298,7 +299,7 @@ kmem_range_put(vaddr_t va, vsize_t pages)
 	}
 	vm_mtx_exit(&range.mtx);
 	/* Full, perhaps of what is long not needed. */
-	if (done == KMEM_RANGE_NOT)
+	if (done == KMEM_RANGE_NOT && shut() == 0)
 		kmem_range_tick();
 	return done;
 }
@@ -354,6 +355,8 @@ bin_free(enum kmem_window w, vsize_t pages, bool all)
 	vaddr_t va[KMEM_RANGE_MOST];
 	unsigned i, n;
 
+	if (bin_n(b) == 0)
+		return 0;
 	vm_mtx_enter(&range.mtx);
 	n = all ? b->b_n : b->b_idle;
 	evict_locked(b, pages, n, va);

@@ -10,7 +10,7 @@
  *	map lock	(reader-writer)	vm_map.c, one per map
  *	entry store	(mutex)		vm_map_entry.c
  *	pmap		(mutex)		the machine's; i386 has one for all
- *	range cache	(mutex)		kmem_range.c; with no other above it
+ *	range cache	(mutex)		kmem_range.c
  *	vm_phys		(mutex)		vm_phys.c
  *
  * Leaves, taken with no other: the list of caches (kmem_cache.c), the pages
