@@ -798,10 +798,11 @@ fit_large(struct vm_map *map, const struct window *w,
 static struct vm_map_entry *
 fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 {
-	uint64_t sure = classes_sure(atop(rq->sr_need) + atop(rq->sr_align) -
-	    1), cls;
+	const vsize_t most = atop(rq->sr_need) + atop(rq->sr_align) - 1;
+	const uint64_t sure = classes_sure(most);
 	struct vm_map_entry *e = NULL;
 	struct window w;
+	uint64_t cls;
 
 	window_open(map, rq, &w);
 	if (rq->sr_align > PAGE_SIZE) {
@@ -814,11 +815,10 @@ fit_best(struct vm_map *map, const struct space_request *rq, vaddr_t *start)
 		    fit_in_order(map, rq, LOW, start);
 	}
 	cls = window_class(&w, sure);
-	if (cls != 0) {
+	if (cls != 0)
 		e = window_lowest(map, &w, cls);
-		if (space_fits(e, rq, start))
-			return e;
-	}
+	if (e != NULL && space_fits(e, rq, start))
+		return e;
 	map->vm_stats.vms_last_resort += rq->sr_align > PAGE_SIZE;
 	return fit_in_order(map, rq, LOW, start);
 }
