@@ -894,7 +894,6 @@ main(void)
 	tcase_add_test(tc, nothing_at_all);
 	tcase_add_test(tc, zones_in_order);
 	tcase_add_loop_test(tc, small_machines, 0, 11);
-	tcase_add_test(tc, four_gigabytes);
 	tcase_add_test(tc, runs);
 	tcase_add_test(tc, misuse);
 	tcase_add_test(tc, owners);
@@ -902,6 +901,7 @@ main(void)
 	tcase_add_test(tc, watermarks);
 	tcase_add_test(tc, references);
 	tcase_add_loop_test(tc, random_operations, 0, 8);
+	tcase_add_test(tc, four_gigabytes);	/* the slowest */
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);
