@@ -132,12 +132,18 @@ kmalloc_next(const struct kmalloc_type *kt)
 	return kt == NULL ? heap.first : kt->kt_next;
 }
 
-/* The type's identity; it gets one, and its place on the list, when first
- * used. */
+/* The type's identity; 0: it has none yet. */
+static inline uint8_t
+id_of(const struct kmalloc_type *kt)
+{
+	return __atomic_load_n(&kt->kt_id, __ATOMIC_RELAXED);
+}
+
+/* It gets one, and its place on the list, when first used. */
 static uint8_t
 type_id(struct kmalloc_type *kt)
 {
-	uint8_t id = __atomic_load_n(&kt->kt_id, __ATOMIC_RELAXED);
+	uint8_t id = id_of(kt);
 
 	if (id != 0)
 		return id;
@@ -219,24 +225,46 @@ size_bit(unsigned class)
 	    1u << bit_highest32(classes[class].c_size);
 }
 
+/*
+ * Pieces of a class in use.  A CPU's own two counters may be any distance
+ * apart, and a word's worth of it: only the sum over all is a number.
+ */
+static uint32_t
+class_inuse(const struct kmalloc_type *kt, unsigned class, uint32_t *allocs)
+{
+	uint32_t inuse = 0;
+	unsigned i;
+
+	*allocs = 0;
+	for (i = 0; i < VM_NCPU; i++) {
+		*allocs += kt->kt_share[i].ks_count[class].sc_allocs;
+		inuse += kt->kt_share[i].ks_count[class].sc_allocs -
+		    kt->kt_share[i].ks_count[class].sc_frees;
+	}
+	return inuse;
+}
+
 void
 kmalloc_stats(const struct kmalloc_type *kt, struct kmalloc_stats *sum)
 {
 	const struct kmalloc_share *ks;
+	uint32_t inuse, allocs;
 	unsigned i, c;
 
 	*sum = (struct kmalloc_stats){ .ks_inuse = 0 };
+	for (c = 0; c <= KMALLOC_NCLASSES; c++) {
+		inuse = class_inuse(kt, c, &allocs);
+		sum->ks_inuse += (unsigned long)(int32_t)inuse;
+		if (c < KMALLOC_NCLASSES)
+			sum->ks_bytes += (vsize_t)(int32_t)inuse *
+			    classes[c].c_size;
+		sum->ks_requests += allocs;
+		if (allocs != 0)
+			sum->ks_sizes |= size_bit(c);
+	}
 	for (i = 0; i < VM_NCPU; i++) {
 		ks = &kt->kt_share[i];
-		for (c = 0; c <= KMALLOC_NCLASSES; c++) {
-			sum->ks_inuse += (unsigned long)(int32_t)(
-			    ks->ks_count[c].sc_allocs -
-			    ks->ks_count[c].sc_frees);
-			sum->ks_requests += ks->ks_count[c].sc_allocs;
-			if (ks->ks_count[c].sc_allocs != 0)
-				sum->ks_sizes |= size_bit(c);
-		}
-		sum->ks_bytes += share_bytes(ks);
+		sum->ks_bytes += ks->ks_pages;
 		sum->ks_high += ks->ks_high;
 		sum->ks_fails += ks->ks_fails;
 	}
@@ -328,7 +356,7 @@ object_free(struct kmem_cache *kc, void *p, struct kmalloc_type *kt,
     const void *caller)
 {
 	if (kc->kc_debug != 0 &&
-	    kmem_debug_in(kc, &p, kt->kt_id, caller) != KMEM_OBJECT)
+	    kmem_debug_in(kc, &p, id_of(kt), caller) != KMEM_OBJECT)
 		return 0;
 	kmem_cache_put(kc, p);
 	return kc->kc_size;
@@ -380,7 +408,7 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 	bool done;
 
 	if (__builtin_expect(size - 1 >= KMALLOC_MAX_CLASS ||
-	    (flags & KM_ZERO) || kt->kt_id == 0, 0))
+	    (flags & KM_ZERO) || id_of(kt) == 0, 0))
 		return kmalloc_rest(size, kt, flags);
 	class = class_of(size);
 	cpu = vm_cpu_quick(&state);
@@ -453,7 +481,7 @@ kfree(void *p, struct kmalloc_type *kt)
 static bool
 tag_fits(uint8_t tag, const struct kmalloc_type *kt)
 {
-	return kt == NULL ? tag != KMEM_TAG_NONE : tag == kt->kt_id;
+	return kt == NULL ? tag != KMEM_TAG_NONE : tag == id_of(kt);
 }
 
 /* The bytes of the object at p of a slab, as for held_at. */
