@@ -76,6 +76,9 @@ static struct {
 	uint8_t		     class[KMALLOC_MAX_CLASS / 8 + 1];
 } heap;
 
+/* Allocations of a class from one look at the high water to the next. */
+#define HIGH_EVERY	16
+
 _Static_assert(nitems(classes) == KMALLOC_NCLASSES, "classes");
 
 void
@@ -202,7 +205,10 @@ account_alloc(struct kmalloc_type *kt, unsigned class, size_t held)
 		ks->ks_count[class].sc_allocs++;
 	if (class == KMALLOC_NCLASSES)
 		ks->ks_pages += held;
-	share_high(ks);
+	/* Now and then: with KMD_CHECK each allocation comes here. */
+	if (class == KMALLOC_NCLASSES ||
+	    ks->ks_count[class].sc_allocs % HIGH_EVERY == 0)
+		share_high(ks);
 	vm_cpu_exit(cpu, state);
 }
 

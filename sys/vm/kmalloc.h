@@ -41,8 +41,8 @@ struct kmalloc_stats {
 	unsigned long	 ks_inuse;	/* allocations */
 	vsize_t		 ks_bytes;	/* of them, as kmalloc_usable says */
 	vsize_t		 ks_high;	/* high water of ks_bytes, looked at
-					   when a magazine is exchanged; the
-					   sum over the CPUs */
+					   now and then; the sum over the
+					   CPUs */
 	unsigned long	 ks_requests;	/* modulo the word */
 	unsigned long	 ks_fails;
 	uint32_t	 ks_sizes;	/* bit k: of classes from 2^k bytes on;

@@ -48,9 +48,10 @@ tag_out(struct kmem_cache *kc, void *obj, uint8_t tag)
 {
 	struct kmem_slab *sl = kmem_slab_find(obj);
 	unsigned i;
+	size_t off;
 
 	if (sl == NULL || sl->sl_cache != kc ||
-	    kmem_slab_judge(kc, sl, obj, &i) != KMEM_OBJECT ||
+	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0 ||
 	    kmem_slab_tags(kc, sl)[i] != KMEM_TAG_NONE)
 		vm_host_panic("kmem_cache_alloc(%s): %p in a magazine is no "
 		    "free object", kc->kc_name, obj);
@@ -62,15 +63,13 @@ static enum kmem_verdict
 tag_find(struct kmem_cache *kc, void *obj, uint8_t tag, uint8_t **where)
 {
 	struct kmem_slab *sl = kmem_slab_find(obj);
-	enum kmem_verdict verdict;
 	uint8_t was;
 	unsigned i;
+	size_t off;
 
-	if (sl == NULL || sl->sl_cache != kc)
+	if (sl == NULL || sl->sl_cache != kc ||
+	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
 		return KMEM_NO_OBJECT;
-	verdict = kmem_slab_judge(kc, sl, obj, &i);
-	if (verdict != KMEM_OBJECT)
-		return verdict;
 	*where = &kmem_slab_tags(kc, sl)[i];
 	was = **where & (uint8_t)~KMEM_TAG_MARK;
 	if (was == KMEM_TAG_NONE)
@@ -174,6 +173,10 @@ kmem_debug_out(struct kmem_cache *kc, void *obj, const struct kmem_use *u)
 {
 	const unsigned kmd = kc->kc_debug;
 
+	if (kmd == KMD_CHECK && !(u->u_flags & KM_ZERO)) {
+		tag_out(kc, obj, u->u_tag);
+		return obj;
+	}
 	if ((kmd & KMD_DRESSED) && !dress(kc, obj, u))
 		return NULL;
 	if (kmd & KMD_CHECK)
@@ -216,6 +219,13 @@ kmem_debug_in(struct kmem_cache *kc, void **obj, uint8_t tag,
 	struct kmem_damage d;
 	uint8_t *where;
 
+	if (kc->kc_debug == KMD_CHECK) {
+		verdict = tag_find(kc, *obj, tag, &where);
+		if (verdict == KMEM_OBJECT)
+			__atomic_store_n(where, KMEM_TAG_NONE,
+			    __ATOMIC_RELAXED);
+		return verdict;
+	}
 	if ((kc->kc_debug & (KMD_GUARD | KMD_SAMPLE)) &&
 	    (g = kmem_guard_find(*obj)) != NULL) {
 		if (g->g_cache != kc)
