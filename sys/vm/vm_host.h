@@ -2,7 +2,8 @@
  * All that sys/vm asks of the kernel around it.  sys/kern/vm_host.c answers
  * for Holm, test/host/host.c for a user program, and whoever lifts sys/vm
  * into another kernel writes one more.  What is asked of the *machine*
- * stands in pmap.h.
+ * stands in pmap.h, and what is inline there in machine/vmcpu.h (the CPU to
+ * oneself) and machine/kextract.h (pmap_kextract).
  *
  *	function		why nothing less will do
  *	vm_rw_*			many may look a region up at once, one changes
