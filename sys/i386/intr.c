@@ -92,11 +92,17 @@ intr_dispatch(unsigned irq)
 	if (irq >= 8)
 		outb(PIC2, OCW2_EOI);
 	outb(PIC1, OCW2_EOI);
-	intr_depth++;
 	if (intr_handlers[irq] != NULL)
-		intr_handlers[irq]();
+		intr_run(intr_handlers[irq]);
 	else
 		intr_stray++;
+}
+
+void
+intr_run(void (*handler)(void))
+{
+	intr_depth++;
+	handler();
 	intr_depth--;
 }
 

@@ -43,6 +43,7 @@ void	trap_double_fault(void) __dead2;
 /* intr.c: handlers run with interrupts off */
 void	intr_establish(unsigned irq, void (*handler)(void));
 void	intr_dispatch(unsigned irq);
+void	intr_run(void (*handler)(void));	/* as if one had come */
 void	intr_init(void);
 void	clock_init(void);
 

@@ -161,6 +161,19 @@ trap_debug(struct trapframe *tf)
 	trap_depth--;
 }
 
+/* Whose turn it is behind each instruction; NULL: nobody's. */
+static void (*trap_each)(void);
+
+void
+md_interrupt_each(void (*fn)(void *), void *arg, void (*handler)(void))
+{
+	trap_each = handler;
+	write_eflags(read_eflags() | EFLAGS_TF);
+	fn(arg);
+	write_eflags(read_eflags() & ~EFLAGS_TF);
+	trap_each = NULL;
+}
+
 /*
  * From vectors.asm.
  * => interrupts are off
@@ -172,7 +185,10 @@ trap(struct trapframe *tf)
 	    (uint32_t)(uintptr_t)&tf->tf_esp;
 	if (tf->tf_trapno >= T_IRQ0 && tf->tf_trapno < T_IRQ0 + T_NIRQS)
 		intr_dispatch(tf->tf_trapno - T_IRQ0);
-	else
+	else if (tf->tf_trapno == T_DEBUG && trap_each != NULL) {
+		if (tf->tf_eflags & EFLAGS_IF)
+			intr_run(trap_each);
+	} else
 		trap_debug(tf);
 }
 

@@ -57,6 +57,14 @@ void	md_triple_fault(void) __dead2;
 void	md_on_fault_stack(void (*fn)(void *), void *arg);
 
 /*
+ * For tests: fn(arg), interrupted behind each of its instructions where
+ * interrupts are on.  handler runs as one of an interrupt does: interrupts
+ * are off, and md_in_intr() says so.
+ */
+void	md_interrupt_each(void (*fn)(void *), void *arg,
+	    void (*handler)(void));
+
+/*
  * For the debugger.  md_read/md_write touch memory that may be unmapped or
  * read-only and say so instead of faulting.
  */

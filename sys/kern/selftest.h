@@ -38,6 +38,9 @@ const char *test_panic(void);
 const char *test_clock(void);
 const char *test_protection(void);
 
+/* selftest_intr.c */
+const char *test_interrupted(void);
+
 /* selftest_pmap.c */
 const char *test_pmap_check(void);
 const char *test_pmap_user(void);

@@ -14,6 +14,7 @@
 #define CR4_PGE		0x00000080u	/* global pages are */
 #define CPUID_TSC	0x00000010u	/* leaf 1, edx: there is rdtsc */
 #define CPUID_PGE	0x00002000u	/* leaf 1, edx: there is that bit */
+#define EFLAGS_TF	0x00000100u	/* a trap after each instruction */
 #define EFLAGS_IF	0x00000200u	/* interrupts are on */
 #define EFLAGS_NT	0x00004000u	/* iret goes back to another task */
 #define EFLAGS_AC	0x00040000u	/* can be set: a 486 or later */
