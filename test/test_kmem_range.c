@@ -486,6 +486,31 @@ START_TEST(pages_of_others)
 }
 END_TEST
 
+static void
+do_kfree(void *arg)
+{
+	kfree(arg, M_TEMP);
+}
+
+/* The heap's large blocks, and a cache's object, after their pages went. */
+START_TEST(misuse_above)
+{
+	char *p = kmalloc(ptoa(5), M_TEMP, KM_NOSLEEP);
+	const char *said;
+	unsigned i;
+
+	kfree(p, M_TEMP);
+	must(kmem_range_kept((vaddr_t)p));
+	for (i = 0; i < 3; i++) {
+		said = host_panic_of(do_kfree, p + i * (PAGE_SIZE + 8), NULL);
+		must(said != NULL && strstr(said, "kfree") != NULL &&
+		    strstr(said, "in pages that were freed") != NULL);
+	}
+	must(kept() == 5);
+	sound();
+}
+END_TEST
+
 /* What stands in the map alone must not be forgotten. */
 START_TEST(wired_or_protected)
 {
@@ -1210,6 +1235,7 @@ add_uses(TCase *tc)
 	tcase_add_test(tc, owners);
 	tcase_add_loop_test(tc, misuse, 0, KMEM_NWINDOWS);
 	tcase_add_test(tc, pages_of_others);
+	tcase_add_test(tc, misuse_above);
 	tcase_add_test(tc, wired_or_protected);
 	tcase_add_test(tc, others_may_be_wired);
 	tcase_add_loop_test(tc, changed_while_kept, 0, 7);

@@ -3,6 +3,7 @@
  * checks everything.  Nothing here is on the way of an allocation.
  */
 #include <vm/kmem_debug_impl.h>
+#include <vm/kmem_range.h>
 
 void
 kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
@@ -74,7 +75,9 @@ kmem_describe(char *buf, size_t size, const void *ptr)
 	if (kmem_debug_fault_what((vaddr_t)ptr, buf, size))
 		return;
 	if (sl == NULL) {
-		k_snprintf(buf, size, "%s", pg != NULL ?
+		k_snprintf(buf, size, "%s",
+		    kmem_range_holds((vaddr_t)ptr) ?
+		    "in pages that were freed" : pg != NULL ?
 		    "in pages that are no slab" :
 		    "no memory of the slabs' or the heap's");
 		return;

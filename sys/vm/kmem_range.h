@@ -107,6 +107,9 @@ unsigned kmem_range_list(enum kmem_window, vsize_t pages, vaddr_t *va,
  */
 const char *kmem_range_owner(const struct vm_map_info *);
 
+/* Does va lie in a range that is kept?  For printing only. */
+bool	kmem_range_holds(vaddr_t);
+
 /* Walk everything: NULL, or what is wrong (a static string). */
 const char *kmem_range_check(void);
 

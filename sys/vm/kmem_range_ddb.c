@@ -34,6 +34,15 @@ kmem_range_owner(const struct vm_map_info *vi)
 	return pg->pg_name;
 }
 
+bool
+kmem_range_holds(vaddr_t va)
+{
+	struct vm_map_info vi;
+
+	return vm_map_lookup(kernel_map, va, &vi) == 0 &&
+	    kmem_range_kept(vi.vi_start);
+}
+
 /*
  * The check.
  */
