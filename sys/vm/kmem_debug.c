@@ -25,8 +25,8 @@
  *
  * 2. Tags.  Each object has a byte in its slab's header: nobody's, the
  *    client's, or which type of kmalloc's.  It is written when the object
- *    goes out and when it comes back, by who has it at that moment, so it
- *    takes no lock.
+ *    goes out, by who has it at that moment, and taken away in one exchange
+ *    when it comes back, so it takes no lock.
  *
  * 3. Constructed objects.  Poison is the opposite of a constructed state, so
  *    in a cache with KMD_POISON objects are constructed when they go out and
@@ -71,10 +71,22 @@ tag_find(struct kmem_cache *kc, void *obj, uint8_t tag, uint8_t **where)
 	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
 		return KMEM_NO_OBJECT;
 	*where = &kmem_slab_tags(kc, sl)[i];
-	was = **where & (uint8_t)~KMEM_TAG_MARK;
+	was = __atomic_load_n(*where, __ATOMIC_RELAXED) &
+	    (uint8_t)~KMEM_TAG_MARK;
 	if (was == KMEM_TAG_NONE)
 		return KMEM_FREE_OBJECT;
 	return was == tag ? KMEM_OBJECT : KMEM_OTHER_TAG;
+}
+
+/* Take it: of two who free at once, one comes too late. */
+static enum kmem_verdict
+tag_take(uint8_t *where)
+{
+	const uint8_t was = __atomic_exchange_n(where, KMEM_TAG_NONE,
+	    __ATOMIC_RELAXED);
+
+	return (was & (uint8_t)~KMEM_TAG_MARK) == KMEM_TAG_NONE ?
+	    KMEM_FREE_OBJECT : KMEM_OBJECT;
 }
 
 /*
@@ -221,10 +233,7 @@ kmem_debug_in(struct kmem_cache *kc, void **obj, uint8_t tag,
 
 	if (kc->kc_debug == KMD_CHECK) {
 		verdict = tag_find(kc, *obj, tag, &where);
-		if (verdict == KMEM_OBJECT)
-			__atomic_store_n(where, KMEM_TAG_NONE,
-			    __ATOMIC_RELAXED);
-		return verdict;
+		return verdict == KMEM_OBJECT ? tag_take(where) : verdict;
 	}
 	if ((kc->kc_debug & (KMD_GUARD | KMD_SAMPLE)) &&
 	    (g = kmem_guard_find(*obj)) != NULL) {
@@ -239,10 +248,13 @@ kmem_debug_in(struct kmem_cache *kc, void **obj, uint8_t tag,
 	verdict = tag_find(kc, *obj, tag, &where);
 	if (verdict != KMEM_OBJECT)
 		return verdict;
-	if (!kmem_zones_sound(kc, *obj, &d))
+	if ((verdict = tag_take(where)) != KMEM_OBJECT)
+		return verdict;
+	if (!kmem_zones_sound(kc, *obj, &d)) {
+		__atomic_store_n(where, tag, __ATOMIC_RELAXED);
 		kmem_debug_damage(kc, *obj, kmem_trail_size(kc, *obj),
 		    kmem_trail_records(kc, *obj), &d);
-	__atomic_store_n(where, KMEM_TAG_NONE, __ATOMIC_RELAXED);
+	}
 	if ((kc->kc_debug & KMD_POISON) && kc->kc_dtor != NULL)
 		kc->kc_dtor(*obj, kc->kc_arg);
 	if (kc->kc_debug & KMD_DRESSED)

@@ -79,6 +79,14 @@ kmem_guard_every(uint32_t n)
 	guard.every = n;
 }
 
+/* => the lock is held; kmem_guard_turn looks without */
+static void
+samples_add(int n)
+{
+	__atomic_store_n(&guard.nsamples, guard.nsamples + (unsigned)n,
+	    __ATOMIC_RELAXED);
+}
+
 /* What is lost when two CPUs count at once is no matter. */
 bool
 kmem_guard_turn(void)
@@ -334,7 +342,7 @@ kmem_guard_out(struct kmem_cache *kc, void *obj, const struct kmem_use *u)
 	}
 	vm_mtx_enter(&guard.lock);
 	link_append(&guard.used, &g->g_link);
-	guard.nsamples += g->g_sample;
+	samples_add(g->g_sample);
 	vm_mtx_exit(&guard.lock);
 	return g->g_obj;
 }
@@ -379,7 +387,7 @@ kmem_guard_in(struct kmem_guard *g, void **obj, uint8_t tag,
 		kc->kc_dtor(g->g_obj, kc->kc_arg);
 	vm_mtx_enter(&guard.lock);
 	kmem_link_remove(&g->g_link);
-	guard.nsamples -= g->g_sample;
+	samples_add(g->g_sample ? -1 : 0);
 	vm_mtx_exit(&guard.lock);
 	if (intr) {
 		memset(g->g_obj, KMD_BYTE_FREE, g->g_size);
