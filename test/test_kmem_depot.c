@@ -564,6 +564,429 @@ START_TEST(destroy_waits_for_reaper)
 }
 END_TEST
 
+/*
+ * Sizes of magazines: larger when the lock is found taken, smaller when
+ * memory is short.
+ */
+static struct kmem_cache *wanted;
+static atomic_bool enough;
+
+static void *
+occupier(void *arg)
+{
+	unsigned i;
+
+	while (!enough) {
+		vm_mtx_enter(&wanted->kc_lock);
+		for (i = 0; i < 5; i++)
+			sched_yield();
+		vm_mtx_exit(&wanted->kc_lock);
+		sched_yield();
+	}
+	return NULL;
+}
+
+START_TEST(sizes_of_magazines)
+{
+	unsigned first, rounds, i, seen = 0;
+	pthread_t t;
+
+	slab_boot(FRAMES, debug_of(_i));
+	wanted = slab_make("wanted", 300, 0);
+	rounds = first = slab_stats(wanted).cs_rounds;
+	must(first >= 5);
+	/* Alone one never waits, and they stay as they are. */
+	for (i = 0; i < 100; i++)
+		cycle(wanted, 500);
+	must(slab_stats(wanted).cs_rounds == first);
+	must(pthread_create(&t, NULL, occupier, NULL) == 0);
+	for (i = 0; i < 20000 && rounds < 125; i++) {
+		cycle(wanted, 300);
+		if (slab_stats(wanted).cs_rounds == rounds)
+			continue;
+		/* Twice as many words, header included. */
+		must(slab_stats(wanted).cs_rounds == 2 * rounds + 3);
+		rounds = slab_stats(wanted).cs_rounds;
+		seen++;
+	}
+	enough = true;
+	must(pthread_join(t, NULL) == 0);
+	must(rounds == 125 && seen > 0);
+	slab_check();
+	/* Those that pass by now are of the new size. */
+	for (i = 0; i < 50; i++)
+		cycle(wanted, 500);
+	must(wanted->kc_cpu[1].cc_size == 125);
+	for (; rounds > 5; rounds = (rounds - 3) / 2) {
+		must(slab_stats(wanted).cs_rounds == rounds);
+		kmem_cache_reap_all();
+	}
+	kmem_cache_reap_all();
+	must(slab_stats(wanted).cs_rounds == 5);
+	cycle(wanted, 500);
+	slab_check();
+	must(kmem_cache_destroy(wanted) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * The working set: what was needed between two looks stays, the rest goes.
+ */
+static unsigned long
+tick(void)
+{
+	host_advance(KMEM_REAP_TICKS);
+	return kmem_reap_tick();
+}
+
+START_TEST(working_set)
+{
+	struct kmem_cache *kc;
+	unsigned i, n, m, rounds;
+	uint64_t grown;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("working", 128, 0);
+	rounds = slab_stats(kc).cs_rounds;
+	n = (unsigned)kc->kc_rounds_max / 4 * 3;
+	m = n / 4;
+	for (i = 0; i < 60; i++)
+		cycle(kc, n);
+	must(slab_stats(kc).cs_cached + 3 * rounds >= n);
+	/* Too early, and in an interrupt, nothing happens. */
+	host_advance(KMEM_REAP_TICKS - 1);
+	must(kmem_reap_tick() == 0);
+	must(slab_stats(kc).cs_cached + 3 * rounds >= n);
+	host_set_intr(true);
+	must(tick() == 0);
+	host_set_intr(false);
+	must(slab_stats(kc).cs_cached + 3 * rounds >= n);
+	for (i = 0; i < 4; i++) {
+		cycle(kc, m);
+		tick();
+	}
+	must(slab_stats(kc).cs_cached + 3 * rounds >= m);
+	must(slab_stats(kc).cs_cached <= m + 5 * rounds);
+	must(kc->kc_nslabs * kc->kc_per_slab <= m + 6 * rounds +
+	    2 * kc->kc_per_slab);
+	/* Who needs m each time keeps them. */
+	grown = slab_stats(kc).cs_grown;
+	for (i = 0; i < 5; i++) {
+		cycle(kc, m);
+		tick();
+	}
+	must(slab_stats(kc).cs_grown == grown);
+	/* Nobody does: but for what the CPU has loaded, all goes. */
+	for (i = 0; i < 3; i++)
+		tick();
+	must(slab_stats(kc).cs_cached <= 2 * rounds);
+	must(kc->kc_full_mags == NULL && kc->kc_empty_mags == NULL);
+	must(slab_stats(kc).cs_empty_slabs == 0);
+	slab_check();
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Whoever can give pages is told how many are wanted.
+ */
+static unsigned long asked[8];
+static unsigned nasked, generous;
+
+static unsigned long
+gives(unsigned long pages)
+{
+	if (nasked < nitems(asked))
+		asked[nasked] = pages;
+	nasked++;
+	if (!generous)
+		return 0;
+	slab_hoard_give((pfn_t)(pages < 50 ? pages : 50));
+	return pages < 50 ? pages : 50;
+}
+
+START_TEST(how_much_is_wanted)
+{
+	static struct kmem_reclaimer kr = { .kr_name = "generous",
+	    .kr_priority = KR_CACHE, .kr_reclaim = gives };
+	const struct kmem_cache_args ca = { .ca_name = "wants 5",
+	    .ca_size = 5000, .ca_slab_pages = 5 };
+	struct kmem_cache *kc;
+	vaddr_t va;
+
+	slab_boot(2048, debug_of(_i));
+	kc = kmem_cache_create(&ca);
+	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+	kmem_cache_reap_all();
+	slab_hoard();
+	kmem_reclaim_add(&kr);
+	must(kmem_alloc(kernel_map, 7 * PAGE_SIZE, KM_NOSLEEP) == 0);
+	must(nasked == 1 && asked[0] == 7);
+	nasked = 0;
+	must(kmem_cache_alloc(kc, KM_NOSLEEP | KM_EASY) == NULL);
+	must(nasked == 0);
+	must(kmem_cache_alloc(kc, KM_NOSLEEP) == NULL);
+	must(nasked >= 1 && asked[0] == 5);
+	generous = true;
+	nasked = 0;
+	va = kmem_alloc(kernel_map, 9 * PAGE_SIZE, KM_NOSLEEP);
+	must(va != 0 && nasked == 1 && asked[0] == 9);
+	kmem_free(kernel_map, va, 9 * PAGE_SIZE);
+	must(alloc_all(kc, 0, KM_NOSLEEP) > 1000);
+	free_n(kc, 0, (unsigned)slab_stats(kc).cs_inuse);
+	slab_hoard_give(0);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * An interrupt has what magazines, depot and slabs hold, to the last object,
+ * and gives all of it back; it makes and returns neither slab nor magazine.
+ */
+static unsigned long
+magazines_out(void)
+{
+	struct kmem_cache *kc = NULL;
+	unsigned long n = 0;
+
+	while ((kc = kmem_cache_next(kc)) != NULL)
+		if (strncmp(kc->kc_name, "kmem mag ", 9) == 0)
+			n += kc->kc_inuse;
+	return n;
+}
+
+START_TEST(interrupt_has_all)
+{
+	struct kmem_cache *kc;
+	unsigned long slabs, mags;
+	struct ledger l;
+	unsigned n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("intr", 300, 0);
+	for (n = 0; n < 30; n++)
+		cycle(kc, 500);
+	alloc_n(kc, 0, 100);
+	must(kc->kc_nfull > 2);
+	slabs = kc->kc_nslabs;
+	mags = magazines_out();
+	ledger_take(&l);
+	host_set_intr(true);
+	n = 100 + alloc_all(kc, 100, KM_NOSLEEP);
+	must(n == slabs * kc->kc_per_slab && kc->kc_nslabs == slabs);
+	must(slab_stats(kc).cs_cached == 0);
+	must(kmem_cache_alloc_many(kc, 1, &obj[n], 0) == ENOMEM);
+	free_n(kc, 0, n);
+	must(slab_stats(kc).cs_inuse == 0 && kc->kc_nslabs == slabs);
+	must(alloc_all(kc, 0, KM_NOSLEEP) == n);
+	kmem_cache_free_many(kc, n, obj);
+	must(kmem_cache_reap(kc) == 0 && kmem_cache_reap_all() == 0);
+	host_set_intr(false);
+	must(kc->kc_nslabs == slabs && ledger_since(&l) == NULL);
+	must(magazines_out() <= mags);
+	slab_check();
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * The fullest slab is the first to be used, and the emptiest is left alone.
+ */
+START_TEST(fullest_first)
+{
+	struct kmem_cache *kc;
+	struct kmem_slab *sl[4];
+	unsigned i, s, n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("fullest", 100, KM_NOMAG);
+	n = kc->kc_per_slab;
+	must(n >= 32);
+	alloc_n(kc, 0, 4 * n);
+	for (s = 0; s < 4; s++) {
+		sl[s] = kmem_slab_find(obj[s * n]);
+		must(sl[s] == kmem_slab_find(obj[s * n + n - 1]));
+	}
+	/* Left in use: of slab 2 most, of 0 half, of 3 one, of 1 none. */
+	free_n(kc, 2 * n, 2);
+	free_n(kc, 0, n / 2);
+	free_n(kc, 3 * n + 1, n - 1);
+	free_n(kc, n, n);
+	slab_check();
+	for (i = 0; i < 2; i++)
+		must(kmem_slab_find(obj[2 * n + i] =
+		    kmem_cache_alloc(kc, 0)) == sl[2]);
+	for (i = 0; i < n / 2; i++)
+		must(kmem_slab_find(obj[i] =
+		    kmem_cache_alloc(kc, 0)) == sl[0]);
+	for (i = 1; i < n; i++)
+		must(kmem_slab_find(obj[3 * n + i] =
+		    kmem_cache_alloc(kc, 0)) == sl[3]);
+	must(slab_stats(kc).cs_empty_slabs == 1);
+	for (i = 0; i < n; i++)
+		must(kmem_slab_find(obj[n + i] =
+		    kmem_cache_alloc(kc, 0)) == sl[1]);
+	must(slab_stats(kc).cs_grown == 4);
+	for (i = 0; i < 4 * n; i++)
+		kmem_cache_free(kc, obj[i]);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * With no check on: what is freed twice in a row is named at once, all else
+ * that is no object of the cache when it gets back to its slab.
+ */
+struct mistake {
+	struct kmem_cache *m_cache;
+	void		*m_ptr;
+};
+
+static void
+do_free(void *arg)
+{
+	struct mistake *m = arg;
+
+	kmem_cache_free(m->m_cache, m->m_ptr);
+}
+
+static void
+do_free_many(void *arg)
+{
+	struct mistake *m = arg;
+
+	kmem_cache_free_many(m->m_cache, 1, &m->m_ptr);
+}
+
+static void
+do_reap(void *arg)
+{
+	struct mistake *m = arg;
+
+	kmem_cache_reap(m->m_cache);
+}
+
+static void
+expect(void (*fn)(void *), struct kmem_cache *kc, void *ptr, const char *func)
+{
+	struct mistake m = { kc, ptr };
+	char want[80];
+	const char *said;
+	unsigned nlocks;
+
+	said = host_panic_of(fn, &m, &nlocks);
+	must(said != NULL && nlocks == 0);
+	snprintf(want, sizeof(want), "%s(%s, %p)", func, kc->kc_name, ptr);
+	if (strstr(said, want) != said)
+		ck_abort_msg("\"%s\" is not \"%s...\"", said, want);
+}
+
+/* In a magazine it is not seen, but when it leaves that. */
+static void
+late(struct kmem_cache *kc, void *ptr)
+{
+	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+	kmem_cache_free(kc, ptr);
+	expect(do_reap, kc, ptr, "kmem_cache_reap");
+}
+
+START_TEST(unchecked_mistakes)
+{
+	struct kmem_cache *kc, *other;
+	int on_stack;
+
+	slab_boot(FRAMES, 0);
+	kc = slab_make("unchecked", 200, 0);
+	other = slab_make("other", 200, 0);
+	alloc_n(other, 100, 1);
+	alloc_n(kc, 0, 10);
+	kmem_cache_free(kc, obj[0]);
+	expect(do_free, kc, obj[0], "kmem_cache_free");
+	expect(do_free_many, kc, obj[0], "kmem_cache_free");
+	kmem_cache_free(kc, obj[1]);
+	kmem_cache_free(kc, obj[0]);		/* not in a row: not yet seen */
+	kmem_cache_free(kc, obj[2]);
+	expect(do_reap, kc, obj[0], "kmem_cache_reap");
+	slab_check();
+	must(slab_stats(kc).cs_inuse == 7);
+	late(kc, (char *)obj[4] + 8);
+	late(kc, &on_stack);
+	late(kc, obj[100]);
+	slab_check();
+	/* With no magazine between, it is at once. */
+	expect(do_free, kc, (char *)obj[4] + 8, "kmem_cache_free");
+	expect(do_free, kc, obj[1], "kmem_cache_free");
+	slab_check();
+	free_n(kc, 3, 7);
+	free_n(other, 100, 1);
+	must(kmem_cache_destroy(kc) == 0);
+	must(kmem_cache_destroy(other) == 0);
+	slab_done();
+}
+END_TEST
+
+/* The check finds what is broken, of invariants (e) and (f) too. */
+#define BROKEN(stmt, undo) do {						\
+	stmt;								\
+	must(kmem_cache_check(kc) != NULL);				\
+	undo;								\
+	must(kmem_cache_check(kc) == NULL);				\
+} while (0)
+
+START_TEST(check_sees_faults)
+{
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	struct kmem_mag *mag, *empty;
+	void *was;
+	unsigned i;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("broken", 300, 0);
+	for (i = 0; i < 30; i++)
+		cycle(kc, 500);
+	alloc_n(kc, 0, 250);
+	cc = &kc->kc_cpu[1];
+	mag = kc->kc_full_mags;
+	empty = kc->kc_empty_mags;
+	must(mag != NULL && empty != NULL && cc->cc_prev != NULL);
+	must(kc->kc_nslabs > 2 && cc->cc_n + cc->cc_prev_n > 0);
+	must(kmem_cache_check(kc) == NULL);
+	BROKEN(kc->kc_nfull++, kc->kc_nfull--);
+	BROKEN(kc->kc_nempty_mags--, kc->kc_nempty_mags++);
+	BROKEN(kc->kc_rounds++, kc->kc_rounds--);
+	BROKEN(kc->kc_full_mags = mag->m_next, kc->kc_full_mags = mag);
+	BROKEN(kc->kc_empty_mags = empty->m_next, kc->kc_empty_mags = empty);
+	i = kc->kc_min_full;
+	BROKEN(kc->kc_min_full = kc->kc_nfull + 1, kc->kc_min_full = i);
+	i = kc->kc_min_empty;
+	BROKEN(kc->kc_min_empty = kc->kc_nempty_mags + 1,
+	    kc->kc_min_empty = i);
+	BROKEN(mag->m_n--, mag->m_n++);
+	BROKEN(mag->m_none = mag, mag->m_none = NULL);
+	BROKEN(empty->m_n = 1, empty->m_n = 0);
+	BROKEN(empty->m_none = mag, empty->m_none = NULL);
+	was = mag->m_round[1];
+	BROKEN(mag->m_round[1] = NULL, mag->m_round[1] = was);
+	BROKEN(mag->m_round[1] = (char *)was + 8, mag->m_round[1] = was);
+	BROKEN(mag->m_round[1] = mag, mag->m_round[1] = was);
+	if (kc->kc_debug & KMD_CHECK)
+		BROKEN(mag->m_round[1] = obj[0], mag->m_round[1] = was);
+	BROKEN(cc->cc_size--, cc->cc_size++);
+	BROKEN(cc->cc_round++, cc->cc_round--);
+	BROKEN(cc->cc_prev_n += 200, cc->cc_prev_n -= 200);
+	BROKEN(kc->kc_bins ^= 1, kc->kc_bins ^= 1);
+	free_n(kc, 0, 250);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -588,6 +1011,13 @@ main(void)
 	tcase_add_loop_test(tc, reserve_survives_refusal, 0, 2);
 	tcase_add_loop_test(tc, others_magazines, 0, 2);
 	tcase_add_loop_test(tc, destroy_waits_for_reaper, 0, 2);
+	tcase_add_loop_test(tc, sizes_of_magazines, 0, 2);
+	tcase_add_loop_test(tc, working_set, 0, 2);
+	tcase_add_loop_test(tc, how_much_is_wanted, 0, 2);
+	tcase_add_loop_test(tc, interrupt_has_all, 0, 2);
+	tcase_add_loop_test(tc, fullest_first, 0, 2);
+	tcase_add_test(tc, unchecked_mistakes);
+	tcase_add_loop_test(tc, check_sees_faults, 0, 2);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

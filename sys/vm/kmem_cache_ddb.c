@@ -243,8 +243,12 @@ check_depot(const struct kmem_cache *kc)
 		rounds += mag->m_n;
 		bad = check_mag(kc, mag, mag->m_n);
 	}
-	for (mag = kc->kc_empty_mags; mag != NULL; mag = mag->m_next)
+	for (mag = kc->kc_empty_mags; mag != NULL && bad == NULL;
+	    mag = mag->m_next) {
 		nempty++;
+		bad = mag->m_n != 0 ? "a magazine that is not empty is among "
+		    "those that are" : check_mag(kc, mag, 0);
+	}
 	if (bad != NULL)
 		return bad;
 	if (nfull != kc->kc_nfull || nempty != kc->kc_nempty_mags ||
