@@ -282,6 +282,12 @@ START_TEST(another_map)
 	kmem_free(&map, va, ptoa(2));
 	must(kept() == 0);
 	must(kmem_alloc(&map, ptoa(2), KM_NOSLEEP | KM_HEAP) == 0);
+	va = alloc(KMEM_SLAB, 2);
+	give(va, 2);
+	vr.vr_size = ptoa(2);			/* a window that is not its */
+	must(kmem_alloc_request(&map, &vr, KM_NOSLEEP, &va) == EINVAL);
+	vr.vr_size = ptoa(8);
+	must(kmem_range_drain() == 2);
 	va = alloc(KMEM_MISC, 2);
 	give(va, 2);
 	must(kmem_alloc(&map, ptoa(2), KM_NOSLEEP) == min);
@@ -653,6 +659,8 @@ START_TEST(full_cache)
 	sound();
 	must(kmem_range_drain() == want);
 	must(kept() == 0 && kmem_range_drain() == 0);
+	give(alloc(KMEM_SLAB, 1), 1);
+	must(stats().krs_high == want && kmem_range_drain() == 1);
 	must(stats().krs_freed == stats().krs_kept);
 	sound();
 }

@@ -45,46 +45,84 @@ static const struct {
 	{ KM_SLAB, VM_SLAB_MIN, VM_SLAB_MAX, "slab" },
 };
 
+/* Without the range cache and with it. */
 START_TEST(each_window)
 {
 	const vsize_t size = KB4(2) + 5;	/* three pages */
+	const unsigned w = (unsigned)_i / 2;
 	struct vm_map_info vi;
 	struct vm_page *pg;
 	paddr_t pa;
 	vaddr_t va;
 	vsize_t i;
 
+	kmem_range_enable(_i % 2 != 0);
 	ledger_take(&before);
-	va = kmem_alloc(kernel_map, size, windows[_i].flags | KM_ZERO);
-	must(va >= windows[_i].min && va + KB4(3) <= windows[_i].max);
+	va = kmem_alloc(kernel_map, size, windows[w].flags | KM_ZERO);
+	must(va >= windows[w].min && va + KB4(3) <= windows[w].max);
 	must(vm_map_lookup(kernel_map, va, &vi) == 0);
 	must(vi.vi_start == va && vi.vi_end == va + KB4(3));
-	must(strcmp(vi.vi_owner, windows[_i].owner) == 0);
+	must(strcmp(vi.vi_owner, windows[w].owner) == 0);
 	for (i = 0; i < KB4(3); i++)
 		must(((char *)va)[i] == 0);
 	memset((void *)va, 0xA5, KB4(3));
 	must(pmap_extract(kernel_pmap, va, &pa));
 	pg = vm_phys_page(pa);
 	must(pg->pg_owner == VM_PAGE_KMEM && pg->pg_npages == 3);
-	must(strcmp(pg->pg_name, windows[_i].owner) == 0);
+	must(strcmp(pg->pg_name, windows[w].owner) == 0);
 	must(*(unsigned char *)host_phys(pa) == 0xA5);
 	kmem_free(kernel_map, va, size);
 	same();
 	/* The frame comes back with what is in it, unless zeros are asked. */
-	must(kmem_alloc(kernel_map, size, windows[_i].flags) == va);
+	must(kmem_alloc(kernel_map, size, windows[w].flags) == va);
 	must(*(unsigned char *)va == 0xA5);
 	kmem_free(kernel_map, va, size);
-	va = kmem_alloc(kernel_map, size, windows[_i].flags | KM_ZERO);
+	va = kmem_alloc(kernel_map, size, windows[w].flags | KM_ZERO);
 	must(*(unsigned char *)va == 0);
 	kmem_free(kernel_map, va, size);
 	same();
 }
 END_TEST
 
+/* More than are taken at a time: the first frame tells of all. */
+START_TEST(many_pages)
+{
+	struct vm_page *pg;
+	vaddr_t va;
+	paddr_t pa;
+
+	ledger_take(&before);
+	va = kmem_alloc(kernel_map, KB4(100), KM_HEAP);
+	must(pmap_extract(kernel_pmap, va, &pa));
+	pg = vm_phys_page(pa);
+	must(pg->pg_npages == 100 && strcmp(pg->pg_name, "heap") == 0);
+	kmem_free(kernel_map, va, KB4(100));
+	same();
+}
+END_TEST
+
 /* A map of one's own, of addresses that kernel_map gave; its pmap is the
  * kernel's. */
+static void
+free_inside(void *arg)
+{
+	struct vm_map *map = arg;
+
+	kmem_free(map, map->vm_min + KB4(1), KB4(1));
+}
+
+static void
+must_name(struct vm_map *map, const char *owner)
+{
+	const char *said = host_panic_of(free_inside, map, NULL);
+
+	must(said != NULL && strstr(said, "other: ") != NULL);
+	must(strstr(said, owner) != NULL);
+}
+
 START_TEST(another_map)
 {
+	struct vm_map_request nameless = { .vr_size = KB4(2) };
 	const struct vm_map_request r = { .vr_size = KB4(10),
 	    .vr_min = VM_MISC_MIN, .vr_max = VM_MISC_MAX, .vr_owner = "sub" };
 	unsigned long resident;
@@ -97,6 +135,12 @@ START_TEST(another_map)
 	resident = host_pmap_resident(kernel_pmap);
 	va = kmem_alloc(&map, KB4(4), KM_NOSLEEP);
 	must(va == min);
+	must_name(&map, "of kmem");
+	kmem_free(&map, va, KB4(4));
+	must(kmem_alloc_request(&map, &nameless, 0, &va) == 0);
+	must_name(&map, "of nobody");
+	kmem_free(&map, va, KB4(2));
+	must(kmem_alloc(&map, KB4(4), KM_NOSLEEP) == min);
 	must(kmem_alloc(&map, KB4(7), KM_NOSLEEP) == 0);
 	must(kmem_alloc(&map, KB4(6), KM_NOSLEEP) == min + KB4(4));
 	must(host_pmap_resident(kernel_pmap) == resident + 10);
@@ -467,7 +511,8 @@ END_TEST
 static void
 add(TCase *tc)
 {
-	tcase_add_loop_test(tc, each_window, 0, (int)nitems(windows));
+	tcase_add_loop_test(tc, each_window, 0, 2 * (int)nitems(windows));
+	tcase_add_test(tc, many_pages);
 	tcase_add_test(tc, another_map);
 	tcase_add_test(tc, guards_are_not_mapped);
 	tcase_add_test(tc, bad_sizes);
