@@ -246,7 +246,7 @@ START_TEST(special_requests)
 	static const struct vm_map_request bad[] = {
 		{ .vr_size = ptoa(2), .vr_align = 3, SLABS },
 		{ .vr_size = ptoa(2), .vr_prot = VM_PROT_WRITE, SLABS },
-		{ .vr_size = ptoa(2) - 1, SLABS },
+		{ .vr_size = ptoa(3) - 1, SLABS },
 	};
 	vaddr_t other = alloc(KMEM_SLAB, 2), va;
 	unsigned i;
