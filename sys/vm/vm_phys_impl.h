@@ -16,6 +16,8 @@ enum vm_phys_state { STATE_PAGE, STATE_KMEM, STATE_USER, STATE_NONE };
 #define STATE_BITS	2u
 #define STATE_MASK	3u
 #define STATE_BYTE	4u		/* so many in a byte */
+_Static_assert(STATE_BITS == 2 && STATE_MASK == 3 && STATE_BYTE == 4 &&
+    STATE_PAGE == 0, "vm_phys_page, in vm_phys.h, counts on these");
 
 /*
  * A zone's next frames: those at hand, which have no bit set; and where to
