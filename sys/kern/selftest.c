@@ -47,6 +47,7 @@ static const struct selftest tests[] = {
 	{ "kmem guard pages", test_kmem_guard },
 	{ "kmem samples", test_kmem_sample },
 	{ "kmem leaks", test_kmem_leaks },
+	{ "kmem encoded links", test_kmem_links },
 	{ "interrupted", test_interrupted },
 	{ "slabs", test_slabs },
 	{ "slabs, churned", test_slabs_churned },

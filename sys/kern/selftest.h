@@ -55,6 +55,7 @@ const char *test_kmem_bad_frees(void);
 const char *test_kmem_guard(void);
 const char *test_kmem_sample(void);
 const char *test_kmem_leaks(void);
+const char *test_kmem_links(void);
 void	test_kmem_plant(void);	/* what plant= wants of it */
 
 /* selftest_vm.c */

@@ -376,6 +376,56 @@ test_kmem_leaks(void)
 }
 
 /*
+ * Pages that an interrupt freed are listed through themselves until somebody
+ * may return them; a link that was written over is not followed.
+ */
+static KMALLOC_DEFINE(M_LINKS, "selftest links", "freed by an interrupt");
+static uint32_t *volatile links;
+
+static void
+free_links(void)
+{
+	uint32_t *p = links;
+
+	links = NULL;
+	kfree(p, M_LINKS);
+}
+
+static void
+do_nothing(void *arg)
+{
+}
+
+static void
+do_drain(struct kmem_cache *kc, void *obj)
+{
+	kmem_cache_reap_all();
+}
+
+const char *
+test_kmem_links(void)
+{
+	uint32_t *p = links = kmalloc(2 * PAGE_SIZE, M_LINKS, KM_NOSLEEP);
+	const char *wrong;
+
+	/* Where interrupts are off, as after a trap, none can come. */
+	if (p == NULL || !md_intr_enabled()) {
+		kfree(p, M_LINKS);
+		return p == NULL ? "no memory" : NULL;
+	}
+	md_interrupt_each(do_nothing, NULL, free_links);
+	if (links != NULL)
+		return "no interrupt came";
+	p[0] ^= 0x1000;
+	wrong = expect(do_drain, NULL, NULL, "kmem_pages: the pages at %p, "
+	    "which an interrupt freed, were written to since: link %#lx size "
+	    "%#lx check %#lx", (void *)p, (unsigned long)p[0],
+	    (unsigned long)p[1], (unsigned long)p[2]);
+	p[0] ^= 0x1000;
+	return wrong;
+}
+
+/*
  * Planted, for tests of the whole way to the debugger: nobody catches these.
  */
 static KMALLOC_DEFINE(M_PLANTED, "planted", "mistakes made on purpose");
@@ -409,10 +459,26 @@ plant_leak(void)
 	panic("selftest: one object was leaked");
 }
 
+/* An overflow into a slab's header, whose links are used next. */
+static void
+plant_torn(void)
+{
+	static struct kmem_link elsewhere = { &elsewhere, &elsewhere };
+	struct kmem_cache *kc = cache("selftest torn", "off:selftest_torn");
+	char *p = client_alloc(kc);
+
+	kmem_slab_find(p)->sl_link.kl_next = &elsewhere;
+	client_free(kc, p);
+	kmem_cache_reap(kc);
+}
+
 void
 test_kmem_plant(void)
 {
 	char *volatile p;
+
+	if (test_planted("torn"))
+		plant_torn();
 
 	if (test_planted("leaked"))
 		plant_leak();

@@ -209,9 +209,19 @@ kmem_link_insert(struct kmem_link *where, struct kmem_link *l)
 	where->kl_next = l;
 }
 
+/* Somebody wrote over them.  => kmem_report.c */
+void	kmem_link_torn(const struct kmem_link *) __dead2;
+
+/*
+ * Where a header lies behind its slab's objects an overflow can reach it: no
+ * link is followed to write to where its neighbour does not link back from.
+ */
 static inline void
 kmem_link_remove(struct kmem_link *l)
 {
+	if (__builtin_expect(l->kl_next->kl_prev != l ||
+	    l->kl_prev->kl_next != l, 0))
+		kmem_link_torn(l);
 	l->kl_prev->kl_next = l->kl_next;
 	l->kl_next->kl_prev = l->kl_prev;
 }

@@ -35,10 +35,12 @@
  *    constructor that must not run where the cache is allocated from, an
  *    interrupt for one, wants poison=off for its cache.
  *
- * 4. No other free list could be followed astray by an overflow: which
- *    objects of a slab are free are bits in its header, a magazine is an
- *    array, and the one list that is threaded through freed pages has its
- *    links encoded (kmem_pages.c).
+ * 4. No free list can be followed astray by an overflow: which objects of a
+ *    slab are free are bits in its header, a magazine is an array, the one
+ *    list that is threaded through freed pages has its links encoded
+ *    (kmem_pages.c), and the links of a slab's header, which may lie behind
+ *    its last object, are looked at from both sides before they are changed
+ *    (kmem_link_remove).
  */
 #include <vm/kmem_debug_impl.h>
 

@@ -109,22 +109,32 @@ kmem_pages_free(vaddr_t addr, vsize_t size)
 	vm_mtx_exit(&kept.lock);
 }
 
+/* The first of the list off it.  => NULL: it is empty */
+static struct kept *
+kept_pop(vsize_t *size)
+{
+	struct kept *k;
+
+	vm_mtx_enter(&kept.lock);
+	k = kept.list;
+	if (k != NULL)
+		__atomic_store_n(&kept.list, kept_read(k, size),
+		    __ATOMIC_RELAXED);
+	vm_mtx_exit(&kept.lock);
+	return k;
+}
+
 unsigned long
 kmem_pages_drain(void)
 {
 	unsigned long n = 0;
-	struct kept *k, *next;
-	vsize_t size;
+	struct kept *k;
+	vsize_t size = 0;
 
 	/* Without the lock: what comes too late for us waits for the next. */
 	if (__atomic_load_n(&kept.list, __ATOMIC_RELAXED) == NULL)
 		return 0;
-	vm_mtx_enter(&kept.lock);
-	k = kept.list;
-	__atomic_store_n(&kept.list, NULL, __ATOMIC_RELAXED);
-	vm_mtx_exit(&kept.lock);
-	for (; k != NULL; k = next) {
-		next = kept_read(k, &size);
+	while ((k = kept_pop(&size)) != NULL) {
 		n += atop(size);
 		kmem_free(kernel_map, (vaddr_t)k, size);
 	}

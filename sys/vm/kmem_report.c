@@ -17,6 +17,14 @@ kmem_debug_damage(const struct kmem_cache *kc, const void *obj, size_t size,
 	    d->d_where, d->d_found, d->d_want, d->d_count);
 }
 
+void
+kmem_link_torn(const struct kmem_link *l)
+{
+	vm_host_panic("kmem: the links at %p, which slabs are listed by, were "
+	    "written over: next %p, previous %p", (const void *)l,
+	    (void *)l->kl_next, (void *)l->kl_prev);
+}
+
 const struct kmem_record *
 kmem_debug_records(const void *ptr)
 {
