@@ -18,14 +18,21 @@
 #define LOW_END		256u	/* 1 MiB */
 #define DMA_END		4096u	/* 16 MiB: where the highest zone begins */
 
+#define BEYOND		(1u << 20)	/* bytes, more than 4 GiB's bitmap */
+
 static void *mem;
 
-/* A machine of n frames, all free. */
+/* A machine of n frames, all free; behind its memory nothing can be read. */
 static void
 make(pfn_t n)
 {
-	mem = malloc(vm_phys_size(n));
-	must(mem != NULL);
+	size_t size = vm_phys_size(n), len = round_page(size);
+	char *map = mmap(NULL, len + BEYOND, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must(map != MAP_FAILED);
+	must(mprotect(map, len, PROT_READ | PROT_WRITE) == 0);
+	mem = map + rounddown2(len - size, 8u);
 	vm_phys_init(mem, n);
 	vm_phys_add(0, n);
 }
@@ -196,6 +203,14 @@ START_TEST(many_to_the_letter)
 	must_panic(free_three, pa, "vm_phys_free_many: ", "pa 0x2001",
 	    "no such range");
 	pa[2]--;
+	/* Of one that nobody looked at the panic knows as much. */
+	pa[2] = pa[0];
+	must_panic(free_three, pa, "pa 0x0, 3 frames", "is named twice",
+	    "(owner kmem, 1 references, name -)");
+	pa[2] = ptoa(PFN_MAX - 1);
+	must_panic(free_three, pa, "pa 0xfffff000, 3 frames", "is absent",
+	    "(owner -, 0 references, name -)");
+	pa[2] = ptoa(2);
 	vm_phys_free_many(pa, 3);
 	must_panic(free_three, pa, "vm_phys_free_many: ",
 	    "pa 0x0, 3 frames", "is free already");
@@ -239,6 +254,32 @@ START_TEST(check_sees_counters)
 	ck_assert(vm_phys_check() == NULL);	/* between the two, either */
 	st->ps_mark_high--;
 	SEEN(st->ps_low = false, "P5");
+}
+END_TEST
+
+/* Taken so far: those given back, and those that are out. */
+START_TEST(taken_by_zone)
+{
+	static const paddr_t at[VM_NZONES] = {
+		[VM_ZONE_DMA] = ptoa(LOW_END), [VM_ZONE_HIGH] = ptoa(DMA_END)
+	};
+	struct vm_phys_stats st;
+	unsigned z, i;
+
+	make(NFRAMES);
+	for (z = 0; z < VM_NZONES; z++) {
+		for (i = 0; i <= z; i++) {
+			ck_assert_int_eq(vm_phys_alloc_at(at[z],
+			    VM_PAGE_USER), 0);
+			vm_phys_free(at[z]);
+		}
+		ck_assert_int_eq(vm_phys_alloc_at(at[z], VM_PAGE_KMEM), 0);
+	}
+	vm_phys_stats(&st);
+	for (z = 0; z < VM_NZONES; z++) {
+		ck_assert_uint_eq(st.ps_taken[z], z + 2);
+		ck_assert_uint_eq(st.ps_given[z], z + 1);
+	}
 }
 END_TEST
 
@@ -348,6 +389,7 @@ main(void)
 	tcase_add_test(tc, many_to_the_letter);
 	tcase_add_test(tc, nobody_watches);
 	tcase_add_test(tc, check_sees_counters);
+	tcase_add_test(tc, taken_by_zone);
 	tcase_add_test(tc, check_sees_hint);
 	tcase_add_test(tc, check_sees_hand);
 	sr = srunner_create(s);
