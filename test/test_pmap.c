@@ -760,6 +760,20 @@ START_TEST(long_ranges_relax)
 }
 END_TEST
 
+/* The kernel's pages, too, be they global or not. */
+START_TEST(flush_of_everything)
+{
+	paddr_t pa;
+
+	boot(_i != 0);
+	use(kernel_pmap, KVA, 3);
+	pmap_flush_all();
+	must(sim_count.sc_cr3 + sim_count.sc_all > 0);
+	must(!sim_holds(data[0]) && !sim_holds(data[2]));
+	must(sim_access(KVA, false, false, &pa) && sim_holds(data[0]));
+}
+END_TEST
+
 /* A table is shown by a window, its pmap becomes active, it is freed. */
 START_TEST(window_forgets_table)
 {
@@ -1200,6 +1214,7 @@ main(void)
 	tcase_add_loop_test(tc, mistakes_are_seen, 0, nitems(mistakes));
 	suite_add_tcase(s, big);
 	tcase_add_loop_test(big, flushed_kernel, 0, 2);
+	tcase_add_loop_test(big, flush_of_everything, 0, 2);
 	tcase_add_loop_test(big, each_table_refused, 0,
 	    REFUSALS * nitems(makers));
 	tcase_add_loop_test(big, random_global, 0, 4);

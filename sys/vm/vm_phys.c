@@ -689,14 +689,13 @@ is_plain_locked(pfn_t pfn)
 	return pfn < vm_frames.vf_npfn && state_of(pfn) != STATE_PAGE;
 }
 
-/* Why it cannot be freed, or NULL. */
+/* Why a frame that is not plain cannot be freed, or NULL. */
 static const char *
 free_fault_locked(pfn_t pfn)
 {
 	const char *why = page_fault_locked(pfn);
 
-	if (why == NULL && state_of(pfn) == STATE_PAGE &&
-	    vm_frames.vf_page[pfn].pg_refs > 1)
+	if (why == NULL && vm_frames.vf_page[pfn].pg_refs > 1)
 		why = "still referenced";
 	return why;
 }
