@@ -624,6 +624,16 @@ START_TEST(sizes_of_magazines)
 	kmem_cache_reap_all();
 	must(slab_stats(wanted).cs_rounds == 5);
 	cycle(wanted, 500);
+	/* Not for ever: back to the first size, and no further. */
+	for (rounds = 5; rounds < first; rounds = 2 * rounds + 3) {
+		must(slab_stats(wanted).cs_rounds == rounds);
+		host_advance(KMEM_REAP_TICKS);
+		kmem_reap_tick();
+		cycle(wanted, 500);
+	}
+	host_advance(KMEM_REAP_TICKS);
+	kmem_reap_tick();
+	must(slab_stats(wanted).cs_rounds == first);
 	slab_check();
 	must(kmem_cache_destroy(wanted) == 0);
 	slab_done();

@@ -36,9 +36,10 @@
  * 3. How large.  By the size of the objects at first, so that a magazine holds
  *    a page or two; twice as large when the lock is found taken
  *    KMEM_CONTENTION times, up to KMEM_MAG_GROW doublings; half as large when
- *    memory runs short.  Each magazine knows its own size, so they change as
- *    they pass: an empty one of another size is not kept.  Objects above a
- *    page have no magazines.
+ *    memory runs short, and back to the first size by and by, as time passes
+ *    without that.  Each magazine knows its own size, so they change as they
+ *    pass: an empty one of another size is not kept.  Objects above a page
+ *    have no magazines.
  *
  * 4. Working set.  kc_min_full and kc_min_empty say how many magazines nobody
  *    needed since the last kmem_depot_reap: those go.
@@ -674,6 +675,9 @@ kmem_depot_reap(struct kmem_cache *kc)
 	struct kmem_mag *list;
 
 	vm_mtx_enter(&kc->kc_lock);
+	if (kc->kc_mag_words < first_words(kc->kc_stride) &&
+	    kc->kc_mag_words != 0)
+		set(&kc->kc_mag_words, kc->kc_mag_words * 2);
 	list = collect(kc, kc->kc_min_full, kc->kc_min_empty, NULL);
 	kc->kc_min_full = kc->kc_nfull;
 	kc->kc_min_empty = kc->kc_nempty_mags;
