@@ -1287,6 +1287,42 @@ START_TEST(torn_links)
 }
 END_TEST
 
+/* And magazines are listed by links that are encoded. */
+START_TEST(torn_magazine)
+{
+	static void *obj[2000];
+	struct kmem_cache *kc;
+	struct kmem_mag *mag;
+	struct freeing f;
+	const char *said;
+	uintptr_t was;
+	unsigned i, bit;
+
+	boot(NULL);
+	kc = make("torn", 64, 0);
+	for (bit = 0; kc->kc_nfull < 2 && bit < 10; bit++) {
+		for (i = 0; i < nitems(obj); i++)
+			obj[i] = alloc_client(kc);
+		for (i = 0; i < nitems(obj); i++)
+			must(free_client(kc, obj[i]));
+	}
+	must(kc->kc_nfull >= 2);
+	mag = kc->kc_full_mags;
+	must(kmem_mag_next(mag) != NULL);
+	must(mag->m_link != (uintptr_t)kmem_mag_next(mag));
+	f = (struct freeing){ .f_cache = kc };
+	was = mag->m_link;
+	for (bit = 12; bit < 8 * sizeof(was); bit++) {
+		mag->m_link = was ^ (uintptr_t)1 << bit;
+		said = host_panic_of(do_reap, &f, NULL);
+		must(said != NULL && strstr(said, say("kmem: the magazine at "
+		    "%p was written over: what it leads to, ", (void *)mag)) ==
+		    said);
+		mag->m_link = was;
+	}
+}
+END_TEST
+
 /*
  * Leaks.
  */
@@ -1619,6 +1655,7 @@ main(void)
 	tcase_add_test(tc, sample_is_told);
 	tcase_add_test(tc, encoded_links);
 	tcase_add_test(tc, torn_links);
+	tcase_add_test(tc, torn_magazine);
 	tcase_add_loop_test(tc, leaks, 0, 5);
 	tcase_add_test(tc, leaks_many);
 	tcase_add_test(tc, leaks_samples);

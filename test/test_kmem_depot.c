@@ -970,8 +970,9 @@ START_TEST(check_sees_faults)
 	BROKEN(kc->kc_nfull++, kc->kc_nfull--);
 	BROKEN(kc->kc_nempty_mags--, kc->kc_nempty_mags++);
 	BROKEN(kc->kc_rounds++, kc->kc_rounds--);
-	BROKEN(kc->kc_full_mags = mag->m_next, kc->kc_full_mags = mag);
-	BROKEN(kc->kc_empty_mags = empty->m_next, kc->kc_empty_mags = empty);
+	BROKEN(kc->kc_full_mags = kmem_mag_next(mag), kc->kc_full_mags = mag);
+	BROKEN(kc->kc_empty_mags = kmem_mag_next(empty),
+	    kc->kc_empty_mags = empty);
 	i = kc->kc_min_full;
 	BROKEN(kc->kc_min_full = kc->kc_nfull + 1, kc->kc_min_full = i);
 	i = kc->kc_min_empty;

@@ -238,13 +238,13 @@ check_depot(const struct kmem_cache *kc)
 	const char *bad = NULL;
 
 	for (mag = kc->kc_full_mags; mag != NULL && bad == NULL;
-	    mag = mag->m_next) {
+	    mag = kmem_mag_next(mag)) {
 		nfull++;
 		rounds += mag->m_n;
 		bad = check_mag(kc, mag, mag->m_n);
 	}
 	for (mag = kc->kc_empty_mags; mag != NULL && bad == NULL;
-	    mag = mag->m_next) {
+	    mag = kmem_mag_next(mag)) {
 		nempty++;
 		bad = mag->m_n != 0 ? "a magazine that is not empty is among "
 		    "those that are" : check_mag(kc, mag, 0);

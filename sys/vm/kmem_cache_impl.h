@@ -82,7 +82,7 @@ struct kmem_slab {
  * without a question.
  */
 struct kmem_mag {
-	struct kmem_mag	*m_next;	/* (c) in the depot */
+	uintptr_t	 m_link;	/* (c) in the depot: the next, encoded */
 	uint16_t	 m_n;		/* rounds, unless it is loaded */
 	uint16_t	 m_size;	/* room for rounds */
 	void		*m_none;	/* NULL */
@@ -404,6 +404,8 @@ void	kmem_depot_shrink(struct kmem_cache *);
 unsigned long kmem_depot_rounds(const struct kmem_cache *);
 void	kmem_depot_init(struct kmem_cache *);
 void	kmem_depot_bootstrap(void);
+/* The one behind mag in its list.  => checked: what is none is a panic */
+struct kmem_mag *kmem_mag_next(const struct kmem_mag *);
 
 /* An object of the loaded magazine.  => the CPU is held; false: none */
 static inline bool

@@ -36,9 +36,9 @@
  *    interrupt for one, wants poison=off for its cache.
  *
  * 4. No free list can be followed astray by an overflow: which objects of a
- *    slab are free are bits in its header, a magazine is an array, the one
- *    list that is threaded through freed pages has its links encoded
- *    (kmem_pages.c), and the links of a slab's header, which may lie behind
+ *    slab are free are bits in its header, magazines are
+ *    arrays, and their lists' links are encoded (kmem_depot.c), as are those
+ *    of the one list that is threaded through freed pages (kmem_pages.c), and the links of a slab's header, which may lie behind
  *    its last object, are looked at from both sides before they are changed
  *    (kmem_link_remove).
  */

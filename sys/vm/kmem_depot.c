@@ -74,6 +74,7 @@
 #define MAG_SIZE(words)		((uint16_t)((words) - KMEM_MAG_HEADER))
 
 static struct kmem_cache mag_cache[MAG_SIZES];
+static uintptr_t secret;	/* what links are encoded with */
 
 void
 kmem_depot_bootstrap(void)
@@ -83,6 +84,7 @@ kmem_depot_bootstrap(void)
 	struct kmem_cache_args ca = { .ca_size = 0 };
 	unsigned i;
 
+	secret = vm_host_random();
 	for (i = 0; i < MAG_SIZES; i++) {
 		ca.ca_name = name[i];
 		ca.ca_size = (KMEM_MAG_WORDS_MIN << i) * sizeof(void *);
@@ -245,6 +247,35 @@ depot_enter(struct kmem_cache *kc)
 		set(&kc->kc_mag_words, kc->kc_mag_words * 2);
 }
 
+/*
+ * Magazines lie in slabs, behind somebody else's objects perhaps: a link that
+ * an overflow has changed leads to no magazine, or else to a guess of where
+ * one is.
+ */
+static void
+set_next(struct kmem_mag *mag, const struct kmem_mag *next)
+{
+	mag->m_link = (uintptr_t)next ^ (uintptr_t)mag ^ secret;
+}
+
+struct kmem_mag *
+kmem_mag_next(const struct kmem_mag *mag)
+{
+	struct kmem_mag *next;
+	const struct kmem_slab *sl;
+
+	next = (struct kmem_mag *)(mag->m_link ^ (uintptr_t)mag ^ secret);
+	if (next == NULL)
+		return NULL;
+	sl = kmem_slab_find(next);
+	if (sl == NULL || (uintptr_t)sl->sl_cache - (uintptr_t)mag_cache >=
+	    sizeof(mag_cache))
+		vm_host_panic("kmem: the magazine at %p was written over: "
+		    "what it leads to, %p, is none", (const void *)mag,
+		    (void *)next);
+	return next;
+}
+
 static struct kmem_mag *
 pop_full(struct kmem_cache *kc)
 {
@@ -252,7 +283,7 @@ pop_full(struct kmem_cache *kc)
 
 	if (mag == NULL)
 		return NULL;
-	kc->kc_full_mags = mag->m_next;
+	kc->kc_full_mags = kmem_mag_next(mag);
 	kc->kc_rounds -= mag->m_n;
 	if (--kc->kc_nfull < kc->kc_min_full)
 		kc->kc_min_full = kc->kc_nfull;
@@ -266,7 +297,7 @@ pop_empty(struct kmem_cache *kc)
 
 	if (mag == NULL)
 		return NULL;
-	kc->kc_empty_mags = mag->m_next;
+	kc->kc_empty_mags = kmem_mag_next(mag);
 	if (--kc->kc_nempty_mags < kc->kc_min_empty)
 		kc->kc_min_empty = kc->kc_nempty_mags;
 	return mag;
@@ -275,7 +306,7 @@ pop_empty(struct kmem_cache *kc)
 static void
 push_full(struct kmem_cache *kc, struct kmem_mag *mag)
 {
-	mag->m_next = kc->kc_full_mags;
+	set_next(mag, kc->kc_full_mags);
 	kc->kc_full_mags = mag;
 	kc->kc_rounds += mag->m_n;
 	kc->kc_nfull++;
@@ -289,7 +320,7 @@ push_empty(struct kmem_cache *kc, struct kmem_mag *mag)
 		set(&kc->kc_mag_want, kc->kc_mag_want + 1);
 		return mag;
 	}
-	mag->m_next = kc->kc_empty_mags;
+	set_next(mag, kc->kc_empty_mags);
 	kc->kc_empty_mags = mag;
 	kc->kc_nempty_mags++;
 	return NULL;
@@ -588,7 +619,7 @@ discard(struct kmem_cache *kc, struct kmem_mag *list)
 	struct kmem_mag *mag;
 
 	while ((mag = list) != NULL) {
-		list = mag->m_next;
+		list = kmem_mag_next(mag);
 		vm_mtx_enter(&kc->kc_lock);
 		b = put_back(kc, mag->m_round, mag->m_n);
 		vm_mtx_exit(&kc->kc_lock);
@@ -610,7 +641,7 @@ collect(struct kmem_cache *kc, unsigned n, unsigned m, struct kmem_mag *list)
 		n > 0 ? n-- : m--;
 		if (mag == NULL)
 			continue;
-		mag->m_next = list;
+		set_next(mag, list);
 		list = mag;
 	}
 	return list;
@@ -643,11 +674,11 @@ strip(struct kmem_cache *kc, unsigned cpu, struct kmem_mag *list)
 	set_prev(cc, NULL);
 	vm_cpu_exit_other(cpu, state);
 	if (mag != NULL) {
-		mag->m_next = list;
+		set_next(mag, list);
 		list = mag;
 	}
 	if (prev != NULL) {
-		prev->m_next = list;
+		set_next(prev, list);
 		list = prev;
 	}
 	return list;
