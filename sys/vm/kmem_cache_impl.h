@@ -82,7 +82,7 @@ struct kmem_slab {
  * without a question.
  */
 struct kmem_mag {
-	uintptr_t	 m_link;	/* (c) in the depot: the next, encoded */
+	uintptr_t	 m_link;	/* (c) the next of a list, encoded */
 	uint16_t	 m_n;		/* rounds, unless it is loaded */
 	uint16_t	 m_size;	/* room for rounds */
 	void		*m_none;	/* NULL */

@@ -35,12 +35,12 @@
  *    constructor that must not run where the cache is allocated from, an
  *    interrupt for one, wants poison=off for its cache.
  *
- * 4. No free list can be followed astray by an overflow: which objects of a
- *    slab are free are bits in its header, magazines are
- *    arrays, and their lists' links are encoded (kmem_depot.c), as are those
- *    of the one list that is threaded through freed pages (kmem_pages.c), and the links of a slab's header, which may lie behind
- *    its last object, are looked at from both sides before they are changed
- *    (kmem_link_remove).
+ * 4. No free list can be followed astray by an overflow.  Which objects of a
+ *    slab are free are bits in its header, and magazines are arrays.  Lists of
+ *    magazines have their links encoded (kmem_depot.c), and so has the one list
+ *    that is threaded through freed pages (kmem_pages.c).  The links of a
+ *    slab's header, which may lie behind its last object, are looked at from
+ *    both sides before they are changed (kmem_link_remove).
  */
 #include <vm/kmem_debug_impl.h>
 
