@@ -31,6 +31,17 @@ function source(file, line,    path, i, s) {
 	return src[file, line]
 }
 
+# [KIND] FILE [(FUNCTION)]: TEXT, as the reason has it.
+function named(file, kind, func_name, text,    i, key) {
+	for (i = 0; i < 4; i++) {
+		key = (i % 2 ? kind " " : "") file \
+		    (i < 2 ? "" : " (" func_name ")") ": " text
+		if (key in reason)
+			break
+	}
+	return key
+}
+
 function percent(part, all) { return all ? 100 * part / all : 100 }
 
 {
@@ -50,9 +61,7 @@ function percent(part, all) { return all ? 100 * part / all : 100 }
 		next
 	}
 	text = source(at[1], at[2])
-	why = file ": " text
-	if (!(why in reason))
-		why = kind " " why
+	why = named(file, kind, $6, text)
 	told = (why in reason) ? reason[why] : ""
 	used[why] = 1
 	unexplained += told == ""
