@@ -19,9 +19,11 @@
 #define NSLOTS		300u
 
 #if defined(__SANITIZE_THREAD__)
-#define OPS		6000u
+#define OPS		3000u
+#define CARRIED		100u
 #else
-#define OPS		60000u
+#define OPS		24000u
+#define CARRIED		1100u
 #endif
 
 static struct kmalloc_type type[NTYPES];
@@ -255,7 +257,7 @@ START_TEST(hungry_crowd)
 {
 	boot(400, _i);
 	slab_hoard();
-	slab_hoard_give(150);
+	slab_hoard_give(100);
 	/* Each refusal looks into every magazine of every CPU first. */
 	trades = 300;
 	run(VM_NCPU + 4, trader);
@@ -342,7 +344,7 @@ carrier(void *arg)
 	unsigned i;
 	void *p;
 
-	for (i = 0; i < 1100; i++) {
+	for (i = 0; i < CARRIED; i++) {
 		while ((atomic_load(&belt[i % n]) == NULL) != makes)
 			sched_yield();
 		if (makes) {

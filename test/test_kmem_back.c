@@ -25,7 +25,7 @@ debug_of(int i)
  * Four ways to use all memory up, of different sizes and windows.
  */
 #define NUSES		4u
-#define FRAMES		320u
+#define FRAMES		200u
 
 static struct kmem_cache *use[NUSES];
 

@@ -23,9 +23,9 @@
 #define NCACHES		4u
 
 #if defined(__SANITIZE_THREAD__)
-#define OPS		6000u
+#define OPS		3000u
 #else
-#define OPS		60000u
+#define OPS		24000u
 #endif
 
 static struct kmem_cache *cache[NCACHES];
