@@ -44,6 +44,7 @@ static const struct selftest tests[] = {
 	{ "kmem zones", test_kmem_zones },
 	{ "kmem poison", test_kmem_poison },
 	{ "kmem bad frees", test_kmem_bad_frees },
+	{ "kmem bad frees, heap", test_kmem_bad_heap },
 	{ "kmem guard pages", test_kmem_guard },
 	{ "kmem samples", test_kmem_sample },
 	{ "kmem leaks", test_kmem_leaks },

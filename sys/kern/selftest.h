@@ -52,6 +52,7 @@ const char *test_stacks(void);
 const char *test_kmem_zones(void);
 const char *test_kmem_poison(void);
 const char *test_kmem_bad_frees(void);
+const char *test_kmem_bad_heap(void);
 const char *test_kmem_guard(void);
 const char *test_kmem_sample(void);
 const char *test_kmem_leaks(void);

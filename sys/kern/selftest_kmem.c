@@ -8,6 +8,8 @@
 #include <vm/kmalloc_impl.h>
 #include <vm/kmem_debug_impl.h>
 
+static KMALLOC_DEFINE(M_OURS, "selftest kmem", "mistakes of the self-tests");
+
 static char log[3000];		/* what was said before the panic */
 
 /* Is word in text, from there on?  => behind it; NULL: no */
@@ -195,6 +197,44 @@ test_kmem_bad_frees(void)
 }
 
 static void
+do_kfree_temp(struct kmem_cache *kc, void *p)
+{
+	kfree(p, M_TEMP);
+}
+
+static void
+do_kmem_free_less(struct kmem_cache *kc, void *p)
+{
+	kmem_free(kernel_map, (vaddr_t)p, PAGE_SIZE);
+}
+
+/* The heap's, by another type; pages, with another size. */
+const char *
+test_kmem_bad_heap(void)
+{
+	const vaddr_t va = kmem_alloc(kernel_map, 2 * PAGE_SIZE, KM_HEAP);
+	char *p = kmalloc(100, M_OURS, KM_NOSLEEP);
+	const struct kmem_slab *sl = kmem_slab_find(p);
+	const char *wrong = NULL;
+
+	if (va == 0 || p == NULL)
+		return "no memory";
+	/* As far as the boot option has it watched, and in a slab. */
+	if (sl != NULL && (sl->sl_cache->kc_debug & KMD_CHECK))
+		wrong = expect(do_kfree_temp, NULL, p, "kfree(%p, type temp): "
+		    "an object of %s of type selftest kmem", (void *)p,
+		    sl->sl_cache->kc_name);
+	if (wrong == NULL)
+		wrong = expect(do_kmem_free_less, NULL, (char *)va,
+		    "kmem_free: kernel_map: addr %#lx size 0x1000: wrong "
+		    "size: region [%#lx, %#lx) of heap", va, va,
+		    va + 2 * PAGE_SIZE);
+	kfree(p, M_OURS);
+	kmem_free(kernel_map, va, 2 * PAGE_SIZE);
+	return wrong;
+}
+
+static void
 do_read(struct kmem_cache *kc, void *p)
 {
 	(void)*(volatile char *)p;
@@ -379,7 +419,6 @@ test_kmem_leaks(void)
  * Pages that an interrupt freed are listed through themselves until somebody
  * may return them; a link that was written over is not followed.
  */
-static KMALLOC_DEFINE(M_LINKS, "selftest links", "freed by an interrupt");
 static uint32_t *volatile links;
 
 static void
@@ -388,7 +427,7 @@ free_links(void)
 	uint32_t *p = links;
 
 	links = NULL;
-	kfree(p, M_LINKS);
+	kfree(p, M_OURS);
 }
 
 static void
@@ -405,12 +444,12 @@ do_drain(struct kmem_cache *kc, void *obj)
 const char *
 test_kmem_links(void)
 {
-	uint32_t *p = links = kmalloc(2 * PAGE_SIZE, M_LINKS, KM_NOSLEEP);
+	uint32_t *p = links = kmalloc(2 * PAGE_SIZE, M_OURS, KM_NOSLEEP);
 	const char *wrong;
 
 	/* Where interrupts are off, as after a trap, none can come. */
 	if (p == NULL || !md_intr_enabled()) {
-		kfree(p, M_LINKS);
+		kfree(p, M_OURS);
 		return p == NULL ? "no memory" : NULL;
 	}
 	md_interrupt_each(do_nothing, NULL, free_links);

@@ -33,7 +33,7 @@
  *    destructed when they come back, each time (as illumos does): a client
  *    that leaves an object in another state than it got it finds out.  A
  *    constructor that must not run where the cache is allocated from, an
- *    interrupt for one, wants poison=off for its cache.
+ *    interrupt for one, wants kmem=off:NAME for its cache.
  *
  * 4. No free list can be followed astray by an overflow.  Which objects of a
  *    slab are free are bits in its header, and magazines are arrays.  Lists of
