@@ -70,7 +70,7 @@ START_TEST(no_class_is_sure)
 {
 	const vaddr_t middle = (vaddr_t)1 << (VM_MAP_PAGE_BITS + 11);
 	const struct vm_map_request vr = {
-		.vr_size = PAGE_SIZE,
+		.vr_size = 2 * PAGE_SIZE,
 		.vr_align = middle,
 	};
 	struct vm_map m;
@@ -78,10 +78,10 @@ START_TEST(no_class_is_sure)
 
 	must(vm_map_init(&m, "middle", MAP_MID, middle + KB4(64),
 	    VM_MAP_KERNEL, NULL) == 0);
-	/* Holes of 1 page, and of 3 with the multiple in them. */
+	/* Holes of 2 pages, and of 3 with the multiple in them. */
 	must(vm_map_insert(&m, MAP_MID, MAP_MID + KB4(8), VM_PROT_READ, "a")
 	    == 0);
-	must(vm_map_insert(&m, MAP_MID + KB4(9), middle - KB4(1),
+	must(vm_map_insert(&m, MAP_MID + KB4(10), middle - KB4(1),
 	    VM_PROT_READ, "b") == 0);
 	must(vm_map_insert(&m, middle + KB4(2), middle + KB4(64),
 	    VM_PROT_READ, "c") == 0);
