@@ -423,8 +423,8 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 	cc = &heap.cache[class].kc_cpu[cpu];
 	done = cc->cc_debug == 0 && kmem_cpu_pop(cc, &p);
 	if (__builtin_expect(done, 1)) {
-		kt->kt_share[cpu].ks_count[class].sc_allocs++;
 		kmem_cpu_prefetch(cc);
+		kt->kt_share[cpu].ks_count[class].sc_allocs++;
 	}
 	vm_cpu_quick_exit(cpu, state);
 	return __builtin_expect(done, 1) ? p : kmalloc_rest(size, kt, flags);
@@ -443,10 +443,13 @@ kcalloc(size_t n, size_t size, struct kmalloc_type *kt, int flags)
 static void __attribute__((__noinline__))
 kfree_rest(void *p, struct kmalloc_type *kt, const void *caller)
 {
-	struct kmem_cache *kc = heap_cache(p);
+	struct kmem_cache *kc;
 	unsigned class = KMALLOC_NCLASSES;
 	size_t held;
 
+	if (p == NULL)
+		return;
+	kc = heap_cache(p);
 	if (kc != NULL) {
 		class = kc->kc_class - 1;
 		held = object_free(kc, p, kt, caller);
@@ -465,8 +468,7 @@ kfree(void *p, struct kmalloc_type *kt)
 	uintptr_t state;
 	bool done;
 
-	if (__builtin_expect(p == NULL, 0))
-		return;
+	/* NULL is of no class. */
 	class = kmem_class_of(p);
 	if (__builtin_expect(class != 0, 1))
 		cpu = vm_cpu_quick(&state);
