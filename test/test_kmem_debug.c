@@ -318,6 +318,10 @@ try_layout(unsigned kmd, size_t size, size_t align)
 	must(kc->kc_debug == kmd);
 	must(kc->kc_stride >= size && kc->kc_stride % kc->kc_align == 0);
 	must(kc->kc_obj_off % kc->kc_align == 0);
+	/* The zone before it is as short as the alignment lets it be. */
+	if (kmd & KMD_REDZONE)
+		must(kc->kc_obj_off == (kc->kc_align > 64 ? 0 :
+		    kc->kc_align > 16 ? kc->kc_align : 16));
 	if (!(kmd & KMD_DRESSED) || kmd == (KMD_CHECK | KMD_POISON))
 		must(kc->kc_stride == roundup2(size, kc->kc_align) &&
 		    kc->kc_obj_off == 0);
@@ -957,6 +961,8 @@ START_TEST(guard_frees)
 	    "object of kmalloc-104 (100 bytes), freed", (void *)q, (void *)q));
 	q = kmalloc_client(48);
 	must((uintptr_t)q % 16 == 0);
+	must((vaddr_t)q >= VM_HEAP_MIN && (vaddr_t)q < VM_HEAP_MAX);
+	must((vaddr_t)p >= VM_SLAB_MIN && (vaddr_t)p < VM_SLAB_MAX);
 	q = krealloc(q, 4096, M_ONE, 0);
 	must((uintptr_t)q % PAGE_SIZE == 0 && kmalloc_usable(q) == 4096);
 	must(faults(q + 4096, true));
@@ -1502,6 +1508,41 @@ START_TEST(leaks_many)
 }
 END_TEST
 
+/* One alone on its pages and one that is not, leaked both, or either. */
+START_TEST(leaks_mixed)
+{
+	struct kmem_cache *kc, *alone;
+	void **p, **q, **other;
+
+	boot("check");
+	must(kmem_debug_option("guard:alone"));
+	host_set_roots(root, root + nitems(root));
+	kc = make("plain", 64, 0);
+	alone = make("alone", 64, 0);
+	root[0] = other = (void **)alloc_client(alone);
+	p = (void **)alloc_client(kc);
+	q = (void **)alloc_client(alone);
+	memset(p, 0, 64);
+	memset(q, 0, 64);
+	memset(other, 0, 64);
+	must(kmem_guard_find(q) != NULL && kmem_guard_find(p) == NULL);
+	expect_leaks(2, (void *[]){ p, q });
+	root[1] = p;
+	expect_leaks(1, (void *[]){ q });
+	root[1] = q;
+	expect_leaks(1, (void *[]){ p });
+	q[7] = p;
+	expect_leaks(0, NULL);
+	/* What one freed alone on its page points to, nobody points to. */
+	must(free_client(alone, q));
+	expect_leaks(1, (void *[]){ p });
+	must(free_client(kc, p) && free_client(alone, other));
+	root[0] = root[1] = NULL;
+	must(kmem_cache_destroy(kc) == 0 && kmem_cache_destroy(alone) == 0);
+	done();
+}
+END_TEST
+
 /* A sample of a cache in which nobody is asked who has what. */
 START_TEST(leaks_samples)
 {
@@ -1658,6 +1699,7 @@ main(void)
 	tcase_add_test(tc, torn_magazine);
 	tcase_add_loop_test(tc, leaks, 0, 5);
 	tcase_add_test(tc, leaks_many);
+	tcase_add_test(tc, leaks_mixed);
 	tcase_add_test(tc, leaks_samples);
 	tcase_add_loop_test(tc, leaks_default_roots, 0, 2);
 	tcase_add_loop_test(tc, random_operations, 0, 8);
