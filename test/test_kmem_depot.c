@@ -189,6 +189,33 @@ START_TEST(mass_freeing)
 }
 END_TEST
 
+/* From an interrupt it is left for later. */
+START_TEST(mass_freeing_in_interrupt)
+{
+	struct kmem_cache *kc;
+	unsigned rounds;
+	unsigned long slabs;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("mass", 256, 0);
+	rounds = slab_stats(kc).cs_rounds;
+	cycle(kc, 1000);
+	alloc_n(kc, 0, 20000);
+	slabs = kc->kc_nslabs;
+	host_set_intr(true);
+	free_n(kc, 3 * rounds, 20000 - 3 * rounds);
+	host_set_intr(false);
+	must(kc->kc_nslabs == slabs);
+	slab_check();
+	free_n(kc, 0, 3 * rounds);
+	must(kc->kc_nslabs * kc->kc_slab_size <= ptoa(200));
+	must(kc->kc_rounds < kc->kc_rounds_max);
+	slab_check();
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /* Not a page, not a region, not a request for one. */
 START_TEST(freeing_never_allocates)
 {
@@ -617,6 +644,9 @@ START_TEST(sizes_of_magazines)
 	for (i = 0; i < 50; i++)
 		cycle(wanted, 500);
 	must(wanted->kc_cpu[1].cc_size == 125);
+	kmem_cache_reap(wanted);		/* which shrinks none */
+	cycle(wanted, 500);
+	must(wanted->kc_cpu[1].cc_size == 125);
 	for (; rounds > 5; rounds = (rounds - 3) / 2) {
 		must(slab_stats(wanted).cs_rounds == rounds);
 		kmem_cache_reap_all();
@@ -635,6 +665,29 @@ START_TEST(sizes_of_magazines)
 	kmem_reap_tick();
 	must(slab_stats(wanted).cs_rounds == first);
 	slab_check();
+	must(kmem_cache_destroy(wanted) == 0);
+	slab_done();
+}
+END_TEST
+
+/* A cache without magazines gets none by being fought for. */
+START_TEST(no_magazines)
+{
+	unsigned i;
+	pthread_t t;
+
+	slab_boot(FRAMES, debug_of(_i));
+	wanted = slab_make("wanted", 300, KM_NOMAG);
+	must(pthread_create(&t, NULL, occupier, NULL) == 0);
+	for (i = 0; i < 100000 && host_locks()->hl_contended < 40; i++) {
+		cycle(wanted, 20);
+		sched_yield();
+	}
+	enough = true;
+	must(pthread_join(t, NULL) == 0);
+	must(host_locks()->hl_contended >= 40);
+	must(slab_stats(wanted).cs_rounds == 0);
+	must(slab_stats(wanted).cs_cached == 0);
 	must(kmem_cache_destroy(wanted) == 0);
 	slab_done();
 }
@@ -940,6 +993,42 @@ START_TEST(unchecked_mistakes)
 }
 END_TEST
 
+/* What would undo the constructor is refused, and nothing is lost by it. */
+static int
+construct(void *o, void *arg, int flags)
+{
+	return 0;
+}
+
+static void
+alloc_zero(void *arg)
+{
+	kmem_cache_alloc(arg, KM_ZERO);
+}
+
+START_TEST(zero_of_constructed)
+{
+	const struct kmem_cache_args ca = { .ca_name = "built",
+	    .ca_size = 100, .ca_ctor = construct };
+	struct kmem_cache *kc;
+	const char *said;
+	unsigned i, nlocks;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = kmem_cache_create(&ca);
+	for (i = 0; i < 2; i++) {
+		said = host_panic_of(alloc_zero, kc, &nlocks);
+		must(said != NULL && strstr(said, "constructor") != NULL);
+		must(nlocks == 0 && slab_stats(kc).cs_inuse == 0);
+		slab_check();
+		cycle(kc, 10);			/* now with a magazine */
+		must(slab_stats(kc).cs_cached > 0);
+	}
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /* The check finds what is broken, of invariants (e) and (f) too. */
 #define BROKEN(stmt, undo) do {						\
 	stmt;								\
@@ -998,6 +1087,46 @@ START_TEST(check_sees_faults)
 }
 END_TEST
 
+/* And of (a) to (d): which list a slab is on, where its header lies. */
+START_TEST(check_sees_torn_lists)
+{
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	struct kmem_link *full, *bin, *was;
+	unsigned i, n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("torn", 100, KM_NOMAG);
+	n = kc->kc_per_slab;
+	must(!(kc->kc_flags & KC_OFFSLAB));
+	alloc_n(kc, 0, n + n / 2);
+	full = kc->kc_full.kl_next;
+	bin = &kc->kc_partial[bit_lowest32(kc->kc_bins)];
+	must(!kmem_link_empty(&kc->kc_full) && !kmem_link_empty(bin));
+	must(kmem_cache_check(kc) == NULL);
+	was = kc->kc_full.kl_prev;
+	BROKEN(kc->kc_full.kl_prev = NULL, kc->kc_full.kl_prev = was);
+	was = bin->kl_prev;
+	BROKEN(bin->kl_prev = NULL, bin->kl_prev = was);
+	for (i = 0; i < 2; i++) {
+		was = i == 0 ? bin : &kc->kc_empty;
+		BROKEN(kmem_link_remove(full); kmem_link_insert(was, full),
+		    kmem_link_remove(full);
+		    kmem_link_insert(&kc->kc_full, full));
+	}
+	BROKEN(kc->kc_hdr_off += 8, kc->kc_hdr_off -= 8);
+	BROKEN(kc->kc_hdr_off -= 100, kc->kc_hdr_off += 100);
+	BROKEN(kc->kc_bins = 0, kc->kc_bins = 1u << (bin - kc->kc_partial));
+	cc = &kc->kc_cpu[5];
+	BROKEN(cc->cc_n = 1, cc->cc_n = 0);
+	BROKEN(cc->cc_size = 1, cc->cc_size = 0);
+	BROKEN(cc->cc_prev_n = 1, cc->cc_prev_n = 0);
+	free_n(kc, 0, n + n / 2);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -1023,6 +1152,10 @@ main(void)
 	tcase_add_loop_test(tc, others_magazines, 0, 2);
 	tcase_add_loop_test(tc, destroy_waits_for_reaper, 0, 2);
 	tcase_add_loop_test(tc, sizes_of_magazines, 0, 2);
+	tcase_add_loop_test(tc, no_magazines, 0, 2);
+	tcase_add_loop_test(tc, mass_freeing_in_interrupt, 0, 2);
+	tcase_add_loop_test(tc, zero_of_constructed, 0, 2);
+	tcase_add_loop_test(tc, check_sees_torn_lists, 0, 2);
 	tcase_add_loop_test(tc, working_set, 0, 2);
 	tcase_add_loop_test(tc, how_much_is_wanted, 0, 2);
 	tcase_add_loop_test(tc, interrupt_has_all, 0, 2);
