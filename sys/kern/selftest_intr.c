@@ -14,6 +14,7 @@
 #include <kern/selftest.h>
 #include <libkern/errno.h>
 #include <vm/kmalloc.h>
+#include <vm/kmem_debug.h>
 
 #define NMAIN	24u		/* objects of who is interrupted: some slabs */
 #define NINTR	6u		/* and of the interrupts */
@@ -153,7 +154,6 @@ work_caught(void *arg)
 static const char *
 interrupted(unsigned kmd)
 {
-	const unsigned was = kmem_debug_get();
 	const struct kmem_cache_args ca = { .ca_name = "interrupted",
 	    .ca_size = SIZE };
 	static struct caught c;
@@ -161,9 +161,9 @@ interrupted(unsigned kmd)
 
 	memset(&intr, 0, sizeof(intr));
 	intr.random = 0x494e5452;
-	kmem_debug_set(kmd);
+	kmem_debug_option(kmd != 0 ? "off,check:interrupted" :
+	    "off:interrupted");
 	intr.kc = kmem_cache_create(&ca);
-	kmem_debug_set(was);
 	if (intr.kc == NULL)
 		return "no cache";
 	md_interrupt_each(work_caught, &c, interrupt);
