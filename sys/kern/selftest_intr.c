@@ -119,6 +119,25 @@ up_and_down(struct piece *p)
 		kmem_cache_free_many(intr.kc, NMAIN, many);
 }
 
+/* A cache comes and goes. */
+static void
+come_and_go(void)
+{
+	const struct kmem_cache_args ca = { .ca_name = "come and go",
+	    .ca_size = 100, .ca_reserve = 5 };
+	struct kmem_cache *kc = kmem_cache_create(&ca);
+	void *obj;
+
+	if (kc == NULL) {
+		wrong("no memory for a cache");
+		return;
+	}
+	obj = kmem_cache_alloc(kc, KM_NOSLEEP | KM_RESERVE);
+	kmem_cache_free(kc, obj);
+	if (obj == NULL || kmem_cache_destroy(kc) != 0)
+		wrong("a reserve has nothing, or a cache is busy");
+}
+
 /* What is interrupted: each way in, out, and back. */
 static void
 work(void *arg)
@@ -135,6 +154,7 @@ work(void *arg)
 	piece_put(&p[0]);
 	q = krealloc(kmalloc(100, M_INTR, KM_ZERO), 1000, M_INTR, KM_NOSLEEP);
 	kfree(q, M_INTR);
+	come_and_go();
 }
 
 struct caught {
