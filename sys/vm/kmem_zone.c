@@ -83,6 +83,24 @@ kmem_zones_write(const struct kmem_cache *kc, void *obj, size_t size)
 	memset(p + size, KMD_BYTE_ZONE, (size_t)((char *)t - (p + size)));
 }
 
+/* Nearly always they are: a word at a time. */
+static bool
+all_so(const uint8_t *p, size_t n, uint8_t byte)
+{
+	const unsigned long word = ~0ul / 255 * byte;
+
+	for (; n > 0 && (uintptr_t)p % sizeof(word) != 0; p++, n--)
+		if (*p != byte)
+			return false;
+	for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word))
+		if (*(const unsigned long *)p != word)
+			return false;
+	for (; n > 0; p++, n--)
+		if (*p != byte)
+			return false;
+	return true;
+}
+
 bool
 kmem_bytes_sound(const void *ptr, size_t n, uint8_t byte,
     struct kmem_damage *d)
@@ -90,14 +108,14 @@ kmem_bytes_sound(const void *ptr, size_t n, uint8_t byte,
 	const uint8_t *p = ptr;
 	size_t i, first = n, count = 0;
 
+	if (all_so(p, n, byte))
+		return true;
 	for (i = 0; i < n; i++) {
 		if (p[i] == byte)
 			continue;
 		if (count++ == 0)
 			first = i;
 	}
-	if (count == 0)
-		return true;
 	d->d_distance = first;
 	d->d_found = p[first];
 	d->d_want = byte;
