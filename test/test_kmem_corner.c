@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <libkern/errno.h>
+
 #include "slab_test.h"
 
 #define FRAMES		8192u		/* 32 MB */
@@ -136,6 +138,88 @@ START_TEST(reaped_by_destructor)
 }
 END_TEST
 
+/* What a refused destruction names is out, and it names all of a few. */
+START_TEST(only_what_is_out)
+{
+	struct kmem_cache *kc;
+	char want[64];
+	uint64_t logs;
+	unsigned i, n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("stays", 64, 0);
+	alloc_n(kc, 5);
+	logs = host_log_count();
+	must(kmem_cache_destroy(kc) == EBUSY);
+	must(host_log_count() == logs + 6);
+	for (i = 0; i < 5; i++) {
+		snprintf(want, sizeof(want), "(stays): %p is out", obj[i]);
+		for (n = 1; n <= 5; n++)
+			if (strstr(host_log_line(n), want) != NULL)
+				break;
+		must(n <= 5);
+	}
+	free_n(kc, 5);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+static void
+do_destroy(void *arg)
+{
+	kmem_cache_destroy(arg);
+}
+
+START_TEST(not_to_be_destroyed)
+{
+	struct kmem_cache *kc;
+
+	slab_boot(FRAMES, debug_of(_i));
+	expect(do_destroy, slab_named("kmem headers"),
+	    "kmem_cache_destroy(kmem headers): a cache of the system's own");
+	kc = slab_make("mine", 64, 0);
+	host_set_intr(true);
+	expect(do_destroy, kc, "kmem_cache_destroy(mine): from an interrupt");
+	host_set_intr(false);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* Each object is counted once, be it the first of a slab or of a magazine. */
+START_TEST(counted)
+{
+	struct kmem_cache *kc;
+	struct kmem_cache_stats cs;
+	unsigned i, flags;
+
+	slab_boot(FRAMES, debug_of(_i));
+	for (flags = 0; flags <= KM_NOMAG; flags += KM_NOMAG) {
+		kc = slab_make("counted", 200, (int)flags);
+		for (i = 1; i <= 300; i++) {
+			obj[i] = kmem_cache_alloc(kc, KM_NOSLEEP);
+			cs = slab_stats(kc);
+			must(cs.cs_allocs == i && cs.cs_frees == 0);
+			must(cs.cs_inuse == i && cs.cs_fails == 0);
+		}
+		for (i = 300; i > 0; i--) {
+			kmem_cache_free(kc, obj[i]);
+			cs = slab_stats(kc);
+			must(cs.cs_allocs == 300 && cs.cs_frees == 301 - i);
+		}
+		host_set_intr(true);
+		kmem_cache_reap(kc);
+		for (i = 0; kmem_cache_alloc(kc, 0) != NULL; i++)
+			must(slab_stats(kc).cs_allocs == 301 + i);
+		host_set_intr(false);
+		cs = slab_stats(kc);
+		must(cs.cs_allocs == 300 + i && cs.cs_fails == 1);
+		must(cs.cs_inuse == i);
+	}
+}
+END_TEST
+
 /*
  * A cache whose headers must be on the slab, with objects of whole pages:
  * one page less than a slab has is the most that it can hold.
@@ -252,6 +336,35 @@ START_TEST(refill_is_limited)
 	alloc_n(kc, 2);
 	must(cc->cc_size == 125 && cc->cc_n == 32);
 	free_n(kc, 2);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* Both of a CPU's magazines are made as they are missed, by no interrupt. */
+START_TEST(supplied)
+{
+	struct kmem_cache *kc, *mags;
+	struct kmem_cpu *cc;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("supplied", 64, 0);
+	cc = &kc->kc_cpu[1];
+	alloc_n(kc, 2);
+	must(cc->cc_mag != NULL && cc->cc_prev != NULL);
+	must(kc->kc_nempty_mags == 0 && kc->kc_mag_want == 0);
+	mags = kmem_slab_find(cc->cc_mag)->sl_cache;
+	free_n(kc, 2);
+	kmem_depot_purge(kc);
+	must(cc->cc_mag == NULL && mags->kc_inuse == 0 && mags->kc_nslabs > 0);
+	host_set_intr(true);
+	alloc_n(kc, 3);
+	must(cc->cc_mag == NULL && mags->kc_inuse == 0);
+	free_n(kc, 3);
+	host_set_intr(false);
+	alloc_n(kc, 1);
+	must(cc->cc_mag != NULL && cc->cc_prev == NULL);
+	free_n(kc, 1);
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
 }
@@ -445,6 +558,28 @@ START_TEST(no_table)
 }
 END_TEST
 
+/* It knows a class while there is a slab of it, and no other caches. */
+START_TEST(table_follows)
+{
+	struct kmem_cache *kc;
+	char *p, *o;
+
+	slab_boot(FRAMES, debug_of(_i));
+	p = kmalloc(100, M_FIRST, 0);
+	kc = kmem_slab_find(p)->sl_cache;
+	must(kc->kc_class != 0 && kmem_class_of(p) == kc->kc_class);
+	kfree(p, M_FIRST);
+	kmem_cache_reap_all();
+	must(kmem_class_of(p) == 0);
+	kc = slab_make("no class", 100, KM_HEAP);
+	o = kmem_cache_alloc(kc, 0);
+	must((vaddr_t)o < VM_HEAP_MAX && kmem_class_of(o) == 0);
+	kmem_cache_free(kc, o);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /* Where there are more frames than pages in the window, it covers that. */
 START_TEST(large_machine)
 {
@@ -457,16 +592,58 @@ START_TEST(large_machine)
 }
 END_TEST
 
-/* A type's first object comes out of a magazine. */
+/* A type's first object comes out of a magazine, and the type is known. */
 START_TEST(first_of_type)
 {
+	struct kmalloc_stats ks;
+	uint64_t zero = 0;
 	void *p;
 
 	slab_boot(FRAMES, debug_of(_i));
 	p = kmalloc(64, M_FIRST, 0);
+	slab_fill(p, 64, 1);
 	kfree(p, M_FIRST);
+	must(M_SECOND->kt_id == 0);
 	must(kmalloc(64, M_SECOND, 0) == p);
+	must(M_SECOND->kt_id > M_FIRST->kt_id);
+	kmalloc_stats(M_SECOND, &ks);
+	must(ks.ks_inuse == 1 && ks.ks_bytes == 64);
+	must(ks.ks_requests == 1 && ks.ks_sizes == 64);
 	kfree(p, M_SECOND);
+	/* What comes out of a magazine and is to be zero was not before. */
+	must(kcalloc(8, 8, M_FIRST, 0) == p);
+	must(memcmp(p, &zero, sizeof(zero)) == 0);
+	kfree(p, M_FIRST);
+	kmalloc_stats(M_FIRST, &ks);
+	must(ks.ks_inuse == 0 && ks.ks_requests == 2 && ks.ks_sizes == 64);
+	slab_done();
+}
+END_TEST
+
+/* The zone begins behind what was asked for. */
+START_TEST(zoned)
+{
+	struct mistake m = { .m_type = M_FIRST };
+	char *p, *o;
+
+	slab_boot(FRAMES, KMD_CHECK | KMD_REDZONE);
+	m.m_cache = slab_make("zoned", 100, 0);
+	m.m_ptr = p = kmalloc(99, M_FIRST, 0);
+	must(kmalloc_usable(p) == 99);
+	slab_fill(p, 99, 1);
+	p[99] ^= 1;
+	expect(do_kfree, &m, "kmalloc-104: object");
+	p[99] ^= 1;
+	must(slab_holds(p, 99, 1));
+	kfree(p, M_FIRST);
+	m.m_ptr = o = kmem_cache_alloc(m.m_cache, 0);
+	slab_fill(o, 100, 2);
+	o[100] ^= 1;
+	expect(do_free, &m, "zoned: object");
+	o[100] ^= 1;
+	must(slab_holds(o, 100, 2));
+	kmem_cache_free(m.m_cache, o);
+	must(kmem_cache_destroy(m.m_cache) == 0);
 	slab_done();
 }
 END_TEST
@@ -505,15 +682,21 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, zero_and_constructor, 0, 2);
 	tcase_add_loop_test(tc, reaped_by_destructor, 0, 2);
+	tcase_add_loop_test(tc, only_what_is_out, 0, 2);
+	tcase_add_loop_test(tc, not_to_be_destroyed, 0, 2);
+	tcase_add_loop_test(tc, counted, 0, 2);
 	tcase_add_loop_test(tc, whole_pages_on_slab, 0, 2);
 	tcase_add_loop_test(tc, magazines_grow, 0, 2);
 	tcase_add_loop_test(tc, refill_is_limited, 0, 2);
+	tcase_add_loop_test(tc, supplied, 0, 2);
 	tcase_add_loop_test(tc, mass_freeing_in_interrupt, 0, 2);
 	tcase_add_loop_test(tc, beside, 0, 2);
 	tcase_add_loop_test(tc, frames_of_others, 0, 2);
 	tcase_add_loop_test(tc, no_table, 0, 2);
+	tcase_add_loop_test(tc, table_follows, 0, 2);
 	tcase_add_loop_test(tc, large_machine, 0, 2);
 	tcase_add_loop_test(tc, first_of_type, 0, 2);
+	tcase_add_test(tc, zoned);
 	tcase_add_loop_test(tc, guarded_heap, 0, 2);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
