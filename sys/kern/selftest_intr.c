@@ -16,7 +16,7 @@
 #include <vm/kmalloc.h>
 #include <vm/kmem_debug.h>
 
-#define NMAIN	24u		/* objects of who is interrupted: some slabs */
+#define NMAIN	16u		/* objects of who is interrupted: some slabs */
 #define NINTR	6u		/* and of the interrupts */
 #define SIZE	400u
 #define LARGE	(2 * PAGE_SIZE)	/* what the heap gives as pages */
