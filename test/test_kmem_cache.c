@@ -694,6 +694,48 @@ START_TEST(destroy_refused)
 }
 END_TEST
 
+/* They are named wherever they are: in full slabs and in partial ones. */
+START_TEST(refusal_names_all)
+{
+	struct kmem_cache *kc;
+	void *obj[1100];
+	uint64_t logs;
+	unsigned i, k, n;
+	char want[64];
+
+	boot();
+	kc = make("named", 100, 0, 1, KM_NOMAG);
+	n = kc->kc_per_slab;
+	must(n >= 16 && n <= 100);
+	for (i = 0; i < 10 * n; i++)
+		obj[i] = kmem_cache_alloc(kc, KM_SLEEP);
+	/* In slab k: k times an eighth, and one; the last has none. */
+	for (k = 0; k < 9; k++)
+		for (i = k * n / 8 + 1; i < n; i++)
+			kmem_cache_free(kc, obj[k * n + i]);
+	for (i = 0; i < n; i++)
+		kmem_cache_free(kc, obj[9 * n + i]);
+	for (k = 0; k < 9; k++) {
+		logs = host_log_count();
+		must(kmem_cache_destroy(kc) == EBUSY);
+		must(host_log_count() - logs > 1);
+		for (i = 0; i <= k * n / 8 && i < n; i++)
+			kmem_cache_free(kc, obj[k * n + i]);
+	}
+	must(kmem_cache_destroy(kc) == 0);
+	kc = make("one", 100, 0, 1, 0);
+	obj[0] = kmem_cache_alloc(kc, KM_SLEEP);
+	logs = host_log_count();
+	must(kmem_cache_destroy(kc) == EBUSY);
+	must(host_log_count() == logs + 2);
+	snprintf(want, sizeof(want), "(one): %p is out", obj[0]);
+	must(strstr(host_log_line(1), want) != NULL);
+	kmem_cache_free(kc, obj[0]);
+	must(kmem_cache_destroy(kc) == 0);
+	done();
+}
+END_TEST
+
 /*
  * A cache that a reaper looks at cannot go: who wants to destroy it waits, or
  * is refused where waiting is impossible.
@@ -1271,6 +1313,7 @@ main(void)
 	tcase_add_test(tc, colours);
 	tcase_add_test(tc, slab_question);
 	tcase_add_test(tc, destroy_refused);
+	tcase_add_test(tc, refusal_names_all);
 	tcase_add_test(tc, destroy_while_reaped);
 	tcase_add_test(tc, mistakes);
 	tcase_add_test(tc, other_mistakes);
