@@ -167,8 +167,11 @@ struct kmem_classes kmem_classes;
 void
 kmem_class_bootstrap(void)
 {
+	struct vm_map_request vr = { .vr_min = VM_MISC_MIN,
+	    .vr_max = VM_MISC_MAX, .vr_owner = "heap classes" };
 	struct vm_phys_stats ps;
 	vsize_t n = 0;
+	vaddr_t addr;
 	unsigned i;
 
 	vm_phys_stats(&ps);
@@ -176,10 +179,12 @@ kmem_class_bootstrap(void)
 		n += ps.ps_total[i];
 	if (n > atop(VM_HEAP_MAX - VM_HEAP_MIN))
 		n = atop(VM_HEAP_MAX - VM_HEAP_MIN);
-	n = round_page(n);
-	kmem_classes.kp_class = (void *)kmem_alloc(kernel_map, n,
-	    KM_NOSLEEP | KM_ZERO);
-	kmem_classes.kp_npages = kmem_classes.kp_class != NULL ? n : 0;
+	vr.vr_size = n = round_page(n);
+	if (kmem_alloc_request(kernel_map, &vr, KM_NOSLEEP | KM_ZERO,
+	    &addr) != 0)
+		return;
+	kmem_classes.kp_class = (uint8_t *)addr;
+	kmem_classes.kp_npages = n;
 }
 
 void
