@@ -751,6 +751,49 @@ START_TEST(heap_frees)
 }
 END_TEST
 
+/*
+ * What a magazine holds is looked at when it goes out: a round that was
+ * written over is nobody's object, another cache's, or somebody's.
+ */
+START_TEST(bad_rounds)
+{
+	struct kmem_cache *kc, *other;
+	struct freeing f;
+	void **round = NULL;
+	char *p, *q, *bad[4];
+	unsigned i;
+
+	boot("check");
+	kc = make("rounds", 64, 0);
+	other = make("other", 64, 0);
+	p = alloc_client(kc);
+	q = alloc_client(kc);
+	must(free_client(kc, p));
+	for (i = 0; i < VM_NCPU; i++)
+		if (kc->kc_cpu[i].cc_n > 0)
+			round = &kc->kc_cpu[i].cc_round[kc->kc_cpu[i].cc_n - 1];
+	must(round != NULL && *round == p);
+	bad[0] = p + 8;			/* none begins there */
+	bad[1] = (char *)&f;		/* no memory of ours */
+	bad[2] = alloc_client(other);	/* another cache's */
+	bad[3] = q;			/* in use */
+	f = (struct freeing){ .f_cache = kc };
+	for (i = 0; i < nitems(bad); i++) {
+		*round = bad[i];
+		expect(do_alloc, &f, say("kmem_cache_alloc(rounds): %p in a "
+		    "magazine is no free object", (void *)bad[i]));
+		/* It was taken, and comes back as it was. */
+		kmem_cache_put(kc, p);
+		must(*round == p);
+	}
+	must(alloc_client(kc) == p);
+	must(free_client(kc, p) && free_client(kc, q));
+	must(free_client(other, bad[2]));
+	must(kmem_cache_destroy(kc) == 0 && kmem_cache_destroy(other) == 0);
+	done();
+}
+END_TEST
+
 struct sized {
 	vaddr_t		 s_addr;
 	vsize_t		 s_size;
@@ -1683,6 +1726,7 @@ main(void)
 	tcase_add_test(tc, frees_audit);
 	tcase_add_test(tc, frees_all);
 	tcase_add_test(tc, heap_frees);
+	tcase_add_test(tc, bad_rounds);
 	tcase_add_test(tc, wrong_size);
 	tcase_add_test(tc, destroy_refused);
 	tcase_add_test(tc, damaged_record);
