@@ -7,7 +7,8 @@
  *
  * One thread is measured by its processor's time, so that others may use the
  * machine in between; several by the clock, as waiting for each other is part
- * of what they cost: that wants a machine with nothing else to do.
+ * of what they cost: that wants a machine with nothing else to do.  The row
+ * below has what they took of the processors.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@ struct row {
 	struct kmem_cache *r_cache;
 	double		 r_ns[NPARTIES][MAXSLICES];
 	double		 r_median[NPARTIES];	/* 0: takes no part */
+	double		 r_last_cpu;	/* of the last run */
+	double		 r_cpu_ns[NPARTIES][MAXSLICES];
+	double		 r_cpu[NPARTIES];
 	double		 r_calls;	/* of the host's, ours, an operation */
 	double		 r_net_ns[MAXSLICES];	/* ours, without those */
 	double		 r_net;
@@ -54,10 +58,11 @@ timed(struct row *r, unsigned i, size_t n)
 	const struct workload *w = r->r_work;
 	double (*clock)(void) = w->w_threads == 1 ? process_ns : wall_ns;
 	uint64_t calls = host_syscalls();
-	double t = clock();
+	double cpu = process_ns(), t = clock();
 
 	w->w_run(&parties[i], r->r_cache, w, n);
 	t = clock() - t;
+	r->r_last_cpu = process_ns() - cpu;
 	if (i == ours(r))
 		r->r_calls = (double)(host_syscalls() - calls) / (double)n;
 	return t;
@@ -101,26 +106,25 @@ slice_ops(struct row *r)
 }
 
 static void
-cells(const struct row *r)
+cells(const double *v)
 {
 	unsigned i;
 
 	for (i = 0; i < NPARTIES; i++)
-		if (r->r_median[i] != 0)
-			printf(" %8.1f", r->r_median[i]);
+		if (v[i] != 0)
+			printf(" %8.1f", v[i]);
 		else
 			printf(" %8s", "-");
 }
 
 /* The fastest of the peers. */
 static unsigned
-fastest(const struct row *r)
+fastest(const double *v)
 {
 	unsigned i, best = 0;
 
 	for (i = FIRST_PEER; i < NPARTIES; i++)
-		if (r->r_median[i] != 0 &&
-		    (best == 0 || r->r_median[i] < r->r_median[best]))
+		if (v[i] != 0 && (best == 0 || v[i] < v[best]))
 			best = i;
 	return best;
 }
@@ -147,15 +151,29 @@ figures(const struct row *r, unsigned peer)
 	    "%s%s.%u.checked", opt.o_prefix, w->w_name, w->w_threads);
 }
 
+/* Of several threads: what all of them took of the processors. */
+static void
+report_cpu(const struct row *r)
+{
+	const unsigned peer = fastest(r->r_cpu);
+
+	printf("%12s", "processors");
+	cells(r->r_cpu);
+	printf(" %7.3f\n", r->r_cpu[ours(r)] / r->r_cpu[peer]);
+	bench_figure("ns/op", r->r_cpu[ours(r)], r->r_cpu[peer],
+	    "%s%s.%u.cpu", opt.o_prefix, r->r_work->w_name,
+	    r->r_work->w_threads);
+}
+
 static void
 report(const struct row *r)
 {
 	const struct workload *w = r->r_work;
-	unsigned peer = fastest(r);
+	unsigned peer = fastest(r->r_median);
 	double ratio;
 
 	printf("%-10s%2u", w->w_name, w->w_threads);
-	cells(r);
+	cells(r->r_median);
 	if (peer == 0) {
 		printf("  no peer\n");
 		return;
@@ -165,6 +183,8 @@ report(const struct row *r)
 	    ratio <= w->w_target ? "met" : "NOT MET",
 	    checked->r_median[ours(r)], r->r_net, 1000 * r->r_calls);
 	figures(r, peer);
+	if (w->w_threads > 1)
+		report_cpu(r);
 }
 
 static void
@@ -187,16 +207,20 @@ measure(void *arg)
 	for (s = 0; s < opt.o_slices; s++) {
 		for (k = 0; k < NPARTIES; k++) {
 			i = (s + k) % NPARTIES;
-			if (takes_part(r, i))
-				r->r_ns[i][s] = timed(r, i, n) / (double)n;
+			if (!takes_part(r, i))
+				continue;
+			r->r_ns[i][s] = timed(r, i, n) / (double)n;
+			r->r_cpu_ns[i][s] = r->r_last_cpu / (double)n;
 		}
 		if (r->r_work->w_threads == 1)
 			r->r_net_ns[s] = timed_net(r, n) / (double)n;
 	}
-	for (i = 0; i < NPARTIES; i++)
-		if (takes_part(r, i))
-			r->r_median[i] = bench_median(r->r_ns[i],
-			    opt.o_slices);
+	for (i = 0; i < NPARTIES; i++) {
+		if (!takes_part(r, i))
+			continue;
+		r->r_median[i] = bench_median(r->r_ns[i], opt.o_slices);
+		r->r_cpu[i] = bench_median(r->r_cpu_ns[i], opt.o_slices);
+	}
 	r->r_net = bench_median(r->r_net_ns, opt.o_slices);
 }
 
