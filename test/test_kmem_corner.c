@@ -14,6 +14,8 @@
 #include <time.h>
 
 #include <libkern/errno.h>
+#include <vm/kmem_debug_impl.h>
+#include <vm/vm_fail.h>
 
 #include "slab_test.h"
 
@@ -104,6 +106,45 @@ START_TEST(zero_and_constructor)
 	must(kmem_cache_alloc(kc, 0) == o && *o == 0xB0B0B0B0);
 	kmem_cache_free(kc, o);
 	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* A constructor that frees an object of its own cache: it is what one gets. */
+static struct kmem_cache *giving;
+static void *to_give;
+
+static int
+give(void *o, void *arg, int flags)
+{
+	void *was = to_give;
+
+	to_give = NULL;
+	if (was != NULL)
+		kmem_cache_free(giving, was);
+	return 0;
+}
+
+START_TEST(freed_while_growing)
+{
+	const struct kmem_cache_args ca = { .ca_name = "gives",
+	    .ca_size = 64, .ca_ctor = give };
+	unsigned n, i;
+	void *was;
+
+	slab_boot(FRAMES, debug_of(_i));
+	giving = kmem_cache_create(&ca);
+	for (n = 0; n < 1 || giving->kc_inuse != giving->kc_nslabs *
+	    giving->kc_per_slab || giving->kc_cpu[1].cc_n != 0; n++)
+		obj[n] = kmem_cache_alloc(giving, 0);
+	to_give = was = obj[0];
+	obj[0] = kmem_cache_alloc(giving, 0);
+	must(to_give == NULL && obj[0] == was);
+	must(slab_stats(giving).cs_inuse == n);
+	must(slab_stats(giving).cs_empty_slabs == 1);
+	for (i = 0; i < n; i++)
+		kmem_cache_free(giving, obj[i]);
+	must(kmem_cache_destroy(giving) == 0);
 	slab_done();
 }
 END_TEST
@@ -370,6 +411,57 @@ START_TEST(supplied)
 }
 END_TEST
 
+static void
+least(unsigned long *low, unsigned long now)
+{
+	if (now < *low)
+		*low = now;
+}
+
+/* The least that there was since the last reaping is what is reaped. */
+START_TEST(least_since_reaping)
+{
+	unsigned long full = 0, empty = 0, slabs = 0, nfull, nempty;
+	unsigned i, n = 0, to, reaped_full = 0, reaped_empty = 0;
+	struct kmem_cache *kc;
+	uint64_t rng = 7;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("least", 300, 0);
+	for (i = 0; i < 2000; i++) {
+		to = (unsigned)k_random(&rng) % (i % 100 < 50 ? 800 : 300);
+		while (n != to) {
+			if (n < to)
+				obj[n++] = kmem_cache_alloc(kc, KM_NOSLEEP);
+			else
+				kmem_cache_free(kc, obj[--n]);
+			least(&full, kc->kc_nfull);
+			least(&empty, kc->kc_nempty_mags);
+			least(&slabs, kc->kc_nempty);
+			must(kc->kc_min_full == full);
+			must(kc->kc_min_empty == empty);
+			must(kc->kc_min_empty_slabs == slabs);
+		}
+		if (k_random(&rng) % 20 != 0)
+			continue;
+		nfull = kc->kc_nfull;
+		nempty = kc->kc_nempty_mags;
+		kmem_depot_reap(kc);
+		must(kc->kc_nfull == nfull - full);
+		must(kc->kc_nempty_mags == nempty - empty);
+		reaped_full += full != 0;
+		reaped_empty += empty != 0;
+		full = kc->kc_nfull;
+		empty = kc->kc_nempty_mags;
+	}
+	must(reaped_full > 0 && reaped_empty > 0);
+	while (n > 0)
+		kmem_cache_free(kc, obj[--n]);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /*
  * An interrupt frees in masses: the depot fills up, and is emptied by the
  * next who frees and may give pages back.
@@ -485,6 +577,7 @@ START_TEST(frames_of_others)
 	const vaddr_t va = VM_HEAP_MIN + ptoa(5000);
 	struct mistake m = { .m_ptr = (void *)va, .m_type = M_FIRST };
 	paddr_t pa;
+	void *p;
 
 	slab_boot(FRAMES, debug_of(_i));
 	must(vm_phys_alloc(VM_PAGE_USER, &pa) == 0);
@@ -492,6 +585,12 @@ START_TEST(frames_of_others)
 	    "other") == 0);
 	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
 	must(kmem_page((void *)va) == NULL);
+	must(kmem_slab_find((void *)va) == NULL);
+	p = kmalloc(5000, M_FIRST, 0);
+	must(kmem_slab_find(p) == NULL);
+	/* Nothing is left of the answer before. */
+	must(kmem_page(p) != NULL && kmem_page((void *)(va + ptoa(9))) == NULL);
+	kfree(p, M_FIRST);
 	m.m_cache = slab_make("none of it", 64, 0);
 	expect(do_kfree, &m, "no memory of the slabs' or the heap's");
 	expect(do_krealloc, &m, "no memory of the slabs' or the heap's");
@@ -620,10 +719,32 @@ START_TEST(first_of_type)
 }
 END_TEST
 
+/* The most that was in use, of a few at a time; of blocks exactly. */
+START_TEST(high_water)
+{
+	struct kmalloc_stats ks;
+	unsigned i;
+
+	slab_boot(FRAMES, debug_of(_i));
+	for (i = 0; i < 160; i++)
+		obj[i] = kmalloc(64, M_FIRST, 0);
+	while (i > 0)
+		kfree(obj[--i], M_FIRST);
+	kmalloc_stats(M_FIRST, &ks);
+	must(ks.ks_bytes == 0 && ks.ks_high <= 160 * 64);
+	must(_i == 0 ? ks.ks_high > 0 : ks.ks_high > 144 * 64);
+	kfree(kmalloc(ptoa(5), M_SECOND, 0), M_SECOND);
+	kmalloc_stats(M_SECOND, &ks);
+	must(ks.ks_bytes == 0 && ks.ks_high == ptoa(5));
+	slab_done();
+}
+END_TEST
+
 /* The zone begins behind what was asked for. */
 START_TEST(zoned)
 {
 	struct mistake m = { .m_type = M_FIRST };
+	struct kmem_trail *t;
 	char *p, *o;
 
 	slab_boot(FRAMES, KMD_CHECK | KMD_REDZONE);
@@ -641,6 +762,13 @@ START_TEST(zoned)
 	o[100] ^= 1;
 	expect(do_free, &m, "zoned: object");
 	o[100] ^= 1;
+	/* A length that is no object's, in spite of its code. */
+	t = kmem_trail(m.m_cache, o);
+	t->t_check ^= t->t_size ^ 1000;
+	t->t_size = 1000;
+	expect(do_free, &m, "zoned: object");
+	t->t_check ^= t->t_size ^ 100;
+	t->t_size = 100;
 	must(slab_holds(o, 100, 2));
 	kmem_cache_free(m.m_cache, o);
 	must(kmem_cache_destroy(m.m_cache) == 0);
@@ -669,6 +797,319 @@ START_TEST(guarded_heap)
 }
 END_TEST
 
+/*
+ * What is watched.
+ */
+static void
+do_alloc(void *arg)
+{
+	kmem_cache_alloc(arg, KM_NOSLEEP);
+}
+
+/* The last bytes of a free object, which are not a word. */
+START_TEST(poisoned_end)
+{
+	struct kmem_cache *kc;
+	unsigned i;
+	char *o;
+
+	slab_boot(FRAMES, KMD_CHECK | KMD_POISON);
+	kc = slab_make("poisoned", 61, 0);
+	o = kmem_cache_alloc(kc, 0);
+	kmem_cache_free(kc, o);
+	for (i = 0; i < 61; i++) {
+		o[i] ^= 1;
+		expect(do_alloc, kc, "poisoned: object");
+		/* Mended, and back among the free. */
+		must(kmem_cache_alloc(kc, 0) == o);
+		kmem_cache_free(kc, o);
+	}
+}
+END_TEST
+
+/* Who writes into a magazine, and what comes out of it then. */
+START_TEST(magazine_overwritten)
+{
+	struct kmem_cache *kc, *other;
+	struct kmem_cpu *cc;
+	void *was, **last, *bad[5];
+	unsigned i;
+	char want[80];
+
+	slab_boot(FRAMES, KMD_CHECK);
+	kc = slab_make("overwritten", 64, 0);
+	other = slab_make("other", 64, 0);
+	bad[0] = &i;
+	bad[1] = kmem_cache_alloc(other, 0);
+	bad[2] = kmem_cache_alloc(kc, 0);
+	bad[3] = (char *)bad[2] + 8;
+	bad[4] = kmem_slab_find(bad[2]);
+	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+	cc = &kc->kc_cpu[1];
+	must(cc->cc_n > 0);
+	last = &cc->cc_round[cc->cc_n - 1];
+	was = *last;
+	for (i = 0; i < nitems(bad); i++) {
+		*last = bad[i];
+		snprintf(want, sizeof(want), "kmem_cache_alloc(overwritten): "
+		    "%p in a magazine is no free object", bad[i]);
+		expect(do_alloc, kc, want);
+		/* It was taken out of the magazine. */
+		must(kmem_cpu_push(cc, was));
+		must(last == &cc->cc_round[cc->cc_n - 1]);
+	}
+	/* The panic took them out, and gave out none. */
+	cc->cc_allocs -= nitems(bad);
+	kmem_cache_free(kc, bad[2]);
+	kmem_cache_free(other, bad[1]);
+	must(kmem_cache_destroy(kc) == 0);
+	must(kmem_cache_destroy(other) == 0);
+	slab_done();
+}
+END_TEST
+
+/* A call chain that the caller is not part of is told from its begin. */
+START_TEST(record_of_nobody)
+{
+	struct kmem_record r;
+	unsigned i;
+
+	memset(&r, 0, sizeof(r));
+	must(!kmem_record_sound(&r));
+	kmem_record_take(&r, (void *)1);
+	must(kmem_record_sound(&r));
+	must(r.r_pc[0] > 1 && r.r_pc[1] != 0);
+	for (i = 0; i < KMD_FRAMES; i++)
+		must(r.r_pc[i] != 1);
+}
+END_TEST
+
+/* Before there are guards nobody finds one, and then it is each 1,024th. */
+START_TEST(turns)
+{
+	unsigned i, n;
+
+	must(kmem_guard_near(VM_HEAP_MIN) == NULL);
+	must(kmem_guard_next(NULL) == NULL);
+	slab_boot(FRAMES, 0);
+	must(kmem_guard_near(VM_HEAP_MIN) == NULL);
+	must(kmem_guard_next(NULL) == NULL);
+	for (n = 1; n < 100000 && !kmem_guard_turn(); n++)
+		continue;
+	must(n < 100000);
+	for (i = 1; !kmem_guard_turn(); i++)
+		must(i < n);
+	must(i == n);
+	/* An interrupt's turn is nobody's. */
+	host_set_intr(true);
+	for (i = 0; i < n; i++)
+		must(!kmem_guard_turn());
+	host_set_intr(false);
+	for (i = 1; !kmem_guard_turn(); i++)
+		must(i < n);
+	kmem_guard_every(3);
+	for (i = 0; i < 30; i++)
+		must(kmem_guard_turn() == (i % 3 == 2));
+}
+END_TEST
+
+/* An object alone on its pages, and the one for which it stands. */
+START_TEST(shadows)
+{
+	struct mistake m;
+	struct kmem_cache *kc, *other;
+	char *p, *q, zero[100] = { 0 };
+
+	slab_boot(FRAMES, KMD_GUARD);
+	kc = slab_make("shadowed", 64, 0);
+	other = slab_make("other", 64, 0);
+	p = kmem_cache_alloc(other, 0);
+	m.m_cache = kc;
+	m.m_ptr = kmem_guard_find(p)->g_shadow;
+	expect(do_free, &m, "kmem_cache_free(shadowed, ");
+	m.m_ptr = p;
+	expect(do_free, &m, "kmem_cache_free(shadowed, ");
+	kmem_cache_free(other, p);
+	q = kcalloc(1, 100, M_FIRST, 0);
+	must(kmem_guard_find(q) != NULL && memcmp(q, zero, 100) == 0);
+	slab_fill(q, 100, 1);
+	kfree(q, M_FIRST);
+	must(kmem_cache_destroy(kc) == 0);
+	must(kmem_cache_destroy(other) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Leaks.
+ */
+static void *root[4];
+static void *leak[8];
+
+static void
+leaked(const struct kmem_leak *kl, void *arg)
+{
+	unsigned *n = arg;
+
+	must(*n < nitems(leak));
+	leak[(*n)++] = kl->kl_obj;
+}
+
+static unsigned
+leaks(void)
+{
+	unsigned n = 0;
+
+	must(kmem_leaks(leaked, &n) == n);
+	slab_check();
+	return n;
+}
+
+/* Pointers into a block of pages, two of them, and behind it. */
+START_TEST(leaks_of_blocks)
+{
+	const vaddr_t va = VM_HEAP_MIN + ptoa(5000);
+	struct kmem_cache *plain;
+	vaddr_t pages;
+	paddr_t pa;
+	char *p;
+
+	slab_boot(FRAMES, debug_of(_i));
+	host_set_roots(root, root + nitems(root));
+	/* What is mapped, or only told, and nobody's. */
+	must(vm_phys_alloc(VM_PAGE_USER, &pa) == 0);
+	must(vm_map_insert(kernel_map, va, va + ptoa(1), VM_PROT_RW,
+	    "other") == 0);
+	must(vm_map_insert(kernel_map, va + ptoa(2), va + ptoa(3), VM_PROT_RW,
+	    "nothing") == 0);
+	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
+	pages = kmem_alloc(kernel_map, ptoa(2), KM_HEAP);
+	must(pages != 0);
+	memset((void *)pages, 0, ptoa(2));
+	root[0] = (char *)pages + PAGE_SIZE + 8;
+	plain = slab_make("plain", 64, 0);
+	root[1] = kmem_cache_alloc(plain, 0);
+	p = kmalloc(3 * PAGE_SIZE, M_FIRST, 0);
+	memset(p, 0, 3 * PAGE_SIZE);
+	must(leaks() == 1 && leak[0] == p);
+	root[2] = p + 5;
+	root[3] = p + 3 * PAGE_SIZE - 1;
+	must(leaks() == 0);
+	root[2] = NULL;
+	must(leaks() == 0);
+	/* Behind it lie pages that are not the heap's. */
+	kmem_free(kernel_map, pages, ptoa(2));
+	pages = kmem_alloc(kernel_map, ptoa(2), KM_HEAP);
+	memset((void *)pages, 0, ptoa(2));
+	for (root[3] = NULL; pages < (vaddr_t)p;) {
+		/* The hole before it is filled. */
+		pages = kmem_alloc(kernel_map, ptoa(2), KM_HEAP);
+		memset((void *)pages, 0, ptoa(2));
+	}
+	must(pages == (vaddr_t)p + 3 * PAGE_SIZE);
+	root[3] = (void *)(pages + 16);
+	must(leaks() == 1 && leak[0] == p);
+	kfree(p, M_FIRST);
+	kmem_cache_free(plain, root[1]);
+	must(kmem_cache_destroy(plain) == 0);
+	must(pmap_kremove(va, 1, &pa) == 1);
+}
+END_TEST
+
+/*
+ * Objects alone on their pages, more than the scan keeps in mind, and a
+ * pointer behind the end of one.
+ */
+START_TEST(leaks_of_guards)
+{
+	enum { WIDE = 400 };
+	struct kmem_cache *kc;
+	void **wide, **p;
+	unsigned i;
+
+	slab_boot(FRAMES, KMD_CHECK | KMD_GUARD);
+	host_set_roots(root, root + nitems(root));
+	kmem_debug_set(0);
+	kc = slab_make("unwatched", 64, 0);
+	must(kmem_cache_alloc(kc, KM_ZERO) != NULL);
+	kmem_debug_set(KMD_CHECK | KMD_GUARD);
+	kc = slab_make("alone", 64, 0);
+	wide = kcalloc(WIDE, sizeof(void *), M_FIRST, 0);
+	root[0] = wide;
+	for (i = 0; i < WIDE; i++) {
+		wide[i] = p = kmem_cache_alloc(kc, KM_ZERO);
+		must(kmem_guard_find(p) != NULL);
+		p[1] = kmem_cache_alloc(kc, KM_ZERO);
+	}
+	must(leaks() == 0);
+	/* Objects end where their page does, but for the alignment. */
+	p = kmalloc(57, M_FIRST, 0);
+	memset(p, 0, 57);
+	must(leaks() == 1 && leak[0] == p);
+	root[1] = (char *)p + 57;
+	must(((uintptr_t)root[1] & PAGE_MASK) != 0);
+	must(leaks() == 1 && leak[0] == p);
+	root[1] = (char *)p + 56;
+	must(leaks() == 0);
+	/* Freed by an interrupt, and still mapped. */
+	host_set_intr(true);
+	kfree(p, M_FIRST);
+	host_set_intr(false);
+	must(leaks() == 0);
+}
+END_TEST
+
+/* A mode's name that is as long as a known one with a number. */
+START_TEST(long_word)
+{
+	uint64_t logs = host_log_count();
+
+	must(!kmem_debug_option("samples1"));
+	must(host_log_count() == logs + 1);
+}
+END_TEST
+
+/*
+ * Ranges.
+ */
+
+/* Only the kernel's map, of its kind, has memory. */
+START_TEST(map_of_another_kind)
+{
+	const vaddr_t va = VM_HEAP_MIN + ptoa(5000);
+	struct vm_map map;
+
+	slab_boot(FRAMES, 0);
+	must(vm_map_init(&map, "another", va, va + ptoa(16), VM_MAP_USER,
+	    kernel_pmap) == 0);
+	must(kmem_alloc(&map, PAGE_SIZE, KM_NOSLEEP) == 0);
+	must(vm_map_destroy(&map) == 0);
+	slab_done();
+}
+END_TEST
+
+/* What is kept is nobody's to change, until somebody has it again. */
+START_TEST(kept_range)
+{
+	vaddr_t va;
+
+	slab_boot(FRAMES, 0);
+	va = kmem_alloc(kernel_map, ptoa(3), KM_NOSLEEP);
+	must(va != 0);
+	kmem_free(kernel_map, va, ptoa(3));
+	must(kmem_range_kept(va));
+	must(vm_map_protect(kernel_map, va, va + ptoa(3), VM_PROT_READ) ==
+	    EFAULT);
+	must(vm_map_wire(kernel_map, va, va + ptoa(3)) == EFAULT);
+	must(kmem_alloc(kernel_map, ptoa(3), KM_NOSLEEP) == va);
+	must(vm_map_protect(kernel_map, va, va + ptoa(3), VM_PROT_READ) == 0);
+	must(vm_map_protect(kernel_map, va, va + ptoa(3), VM_PROT_RW) == 0);
+	kmem_free(kernel_map, va, ptoa(3));
+	must(!kmem_range_kept(va));
+	slab_done();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -681,6 +1122,7 @@ main(void)
 	suite_add_tcase(s, tc);
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, zero_and_constructor, 0, 2);
+	tcase_add_loop_test(tc, freed_while_growing, 0, 2);
 	tcase_add_loop_test(tc, reaped_by_destructor, 0, 2);
 	tcase_add_loop_test(tc, only_what_is_out, 0, 2);
 	tcase_add_loop_test(tc, not_to_be_destroyed, 0, 2);
@@ -689,6 +1131,7 @@ main(void)
 	tcase_add_loop_test(tc, magazines_grow, 0, 2);
 	tcase_add_loop_test(tc, refill_is_limited, 0, 2);
 	tcase_add_loop_test(tc, supplied, 0, 2);
+	tcase_add_loop_test(tc, least_since_reaping, 0, 2);
 	tcase_add_loop_test(tc, mass_freeing_in_interrupt, 0, 2);
 	tcase_add_loop_test(tc, beside, 0, 2);
 	tcase_add_loop_test(tc, frames_of_others, 0, 2);
@@ -696,8 +1139,19 @@ main(void)
 	tcase_add_loop_test(tc, table_follows, 0, 2);
 	tcase_add_loop_test(tc, large_machine, 0, 2);
 	tcase_add_loop_test(tc, first_of_type, 0, 2);
+	tcase_add_loop_test(tc, high_water, 0, 2);
 	tcase_add_test(tc, zoned);
+	tcase_add_test(tc, poisoned_end);
 	tcase_add_loop_test(tc, guarded_heap, 0, 2);
+	tcase_add_test(tc, magazine_overwritten);
+	tcase_add_test(tc, record_of_nobody);
+	tcase_add_test(tc, turns);
+	tcase_add_test(tc, shadows);
+	tcase_add_loop_test(tc, leaks_of_blocks, 0, 2);
+	tcase_add_test(tc, leaks_of_guards);
+	tcase_add_test(tc, long_word);
+	tcase_add_test(tc, map_of_another_kind);
+	tcase_add_test(tc, kept_range);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);
