@@ -636,10 +636,11 @@ START_TEST(no_table)
 	must(was.kp_npages == round_page(FRAMES - 1));
 	use_heap();
 	kmem_cache_reap_all();
-	slab_hoard();
+	vm_fail_set(VM_FAIL_PAGE, 1, true);
 	kmem_class_bootstrap();
+	must(vm_fail_count(VM_FAIL_PAGE) > 0);
+	vm_fail_set(VM_FAIL_PAGE, 0, false);
 	must(kmem_classes.kp_class == NULL && kmem_classes.kp_npages == 0);
-	slab_hoard_give(0);
 	use_heap();
 	kmem_cache_reap_all();
 	kmem_classes = was;
