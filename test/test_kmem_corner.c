@@ -636,6 +636,7 @@ START_TEST(no_table)
 	must(was.kp_npages == round_page(FRAMES - 1));
 	use_heap();
 	kmem_cache_reap_all();
+	kmem_classes = table;
 	vm_fail_set(VM_FAIL_PAGE, 1, true);
 	kmem_class_bootstrap();
 	must(vm_fail_count(VM_FAIL_PAGE) > 0);
