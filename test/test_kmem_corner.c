@@ -462,6 +462,30 @@ START_TEST(least_since_reaping)
 }
 END_TEST
 
+/* The reaper's tick: not before its time, and not in an interrupt. */
+START_TEST(tick_in_time)
+{
+	struct kmem_cache *kc;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("ticks", 64, KM_NOMAG);
+	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+	host_advance(KMEM_REAP_TICKS);
+	kmem_reap_tick();
+	must(kc->kc_nempty == 1 && kc->kc_min_empty_slabs == 1);
+	host_advance(KMEM_REAP_TICKS - 1);
+	kmem_reap_tick();
+	must(kc->kc_nempty == 1);
+	host_advance(1);
+	host_set_intr(true);
+	must(kmem_reap_tick() == 0 && kc->kc_nempty == 1);
+	host_set_intr(false);
+	must(kmem_reap_tick() >= 1 && kc->kc_nempty == 0);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /*
  * An interrupt frees in masses: the depot fills up, and is emptied by the
  * next who frees and may give pages back.
@@ -1134,6 +1158,7 @@ main(void)
 	tcase_add_loop_test(tc, refill_is_limited, 0, 2);
 	tcase_add_loop_test(tc, supplied, 0, 2);
 	tcase_add_loop_test(tc, least_since_reaping, 0, 2);
+	tcase_add_loop_test(tc, tick_in_time, 0, 2);
 	tcase_add_loop_test(tc, mass_freeing_in_interrupt, 0, 2);
 	tcase_add_loop_test(tc, beside, 0, 2);
 	tcase_add_loop_test(tc, frames_of_others, 0, 2);
