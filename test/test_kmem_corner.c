@@ -590,6 +590,9 @@ START_TEST(beside)
 	m.m_ptr = kmem_slab_find(p);
 	expect(do_krealloc, &m, "beside the objects of a slab of kmalloc-");
 	expect(do_usable, &m, "beside the objects of a slab of kmalloc-");
+	m.m_ptr = p + 8;
+	expect(do_krealloc, &m, "8 bytes into");
+	expect(do_usable, &m, "8 bytes into");
 	kfree(p, M_FIRST);
 	slab_done();
 }
@@ -741,6 +744,39 @@ START_TEST(first_of_type)
 	kfree(p, M_FIRST);
 	kmalloc_stats(M_FIRST, &ks);
 	must(ks.ks_inuse == 0 && ks.ks_requests == 2 && ks.ks_sizes == 64);
+	slab_done();
+}
+END_TEST
+
+/* krealloc: zeroes behind what there was, and 16 bytes' alignment. */
+START_TEST(grown_and_shrunk)
+{
+	static const char zero[1000];
+	char *p[16], *q;
+	unsigned i;
+
+	slab_boot(FRAMES, debug_of(_i));
+	q = kmalloc(1000, M_FIRST, 0);
+	slab_fill(q, 1000, 1);
+	kfree(q, M_FIRST);
+	p[0] = kcalloc(1, 64, M_FIRST, 0);
+	must(krealloc(p[0], 1000, M_FIRST, KM_ZERO) == q);
+	must(memcmp(q, zero, 1000) == 0);
+	slab_fill(q, 1000, 2);
+	q = krealloc(q, 100, M_FIRST, KM_ZERO);
+	must(slab_holds(q, 100, 2));
+	kfree(q, M_FIRST);
+	/* Every other one of this class lies between two of them. */
+	for (i = 0; i < nitems(p); i++)
+		p[i] = kmalloc(104, M_FIRST, 0);
+	for (i = 0; i < nitems(p); i++) {
+		slab_fill(p[i], 104, i);
+		must(krealloc(p[i], 100, M_FIRST, 0) == p[i]);
+		q = krealloc(p[i], 96, M_FIRST, 0);
+		must((uintptr_t)q % 16 == 0 && slab_holds(q, 96, i));
+		must((q == p[i]) == ((uintptr_t)p[i] % 16 == 0));
+		kfree(q, M_FIRST);
+	}
 	slab_done();
 }
 END_TEST
@@ -1166,6 +1202,7 @@ main(void)
 	tcase_add_loop_test(tc, table_follows, 0, 2);
 	tcase_add_loop_test(tc, large_machine, 0, 2);
 	tcase_add_loop_test(tc, first_of_type, 0, 2);
+	tcase_add_loop_test(tc, grown_and_shrunk, 0, 2);
 	tcase_add_loop_test(tc, high_water, 0, 2);
 	tcase_add_test(tc, zoned);
 	tcase_add_test(tc, poisoned_end);
