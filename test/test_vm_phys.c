@@ -14,6 +14,7 @@
 
 #include "host.h"
 #include "must.h"
+#include "phys_test.h"
 
 #define LOW_END		256u	/* 1 MiB */
 #define DMA_END		4096u	/* 16 MiB */
@@ -165,26 +166,11 @@ call(void *arg)
 	}
 }
 
-/* It panics, with all the words, holding nothing, and nothing changed. */
+/* The call panics (phys_test.h). */
 static void
-must_panic(struct call c, const char *w1, const char *w2, const char *w3)
+must_refuse(struct call c, const char *w1, const char *w2, const char *w3)
 {
-	struct vm_phys_stats before, after;
-	unsigned locks = 99;
-	const char *said;
-
-	vm_phys_stats(&before);
-	said = host_panic_of(call, &c, &locks);
-	if (said == NULL)
-		ck_abort_msg("no panic, where \"%s\" was to be", w1);
-	if (strstr(said, w1) == NULL || strstr(said, w2) == NULL ||
-	    strstr(said, w3) == NULL)
-		ck_abort_msg("\"%s\" lacks \"%s\", \"%s\" or \"%s\"", said,
-		    w1, w2, w3);
-	must(locks == 0);
-	vm_phys_stats(&after);
-	must(memcmp(&before, &after, sizeof(before)) == 0);
-	must(vm_phys_check() == NULL);
+	must_panic(call, &c, w1, w2, w3);
 }
 
 START_TEST(nothing_at_all)
@@ -284,9 +270,9 @@ START_TEST(four_gigabytes)
 	vm_phys_stats(&st);
 	ck_assert_uint_eq(st.ps_allocs, PFN_MAX + 2);
 	ck_assert_uint_eq(st.ps_frees, 2);
-	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFF00000UL,
+	must_refuse((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFF00000UL,
 	    .c_n = 257 }, "vm_phys_free_run: ", "0xfff00000", "257 frames");
-	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFFFF000UL,
+	must_refuse((struct call){ .c_what = FREE_RUN, .c_pa = 0xFFFFF000UL,
 	    .c_n = UINT32_MAX }, "vm_phys_free_run: ", "0xfffff000",
 	    "no such range");
 	ck_assert(vm_phys_check() == NULL);
@@ -363,7 +349,7 @@ START_TEST(misuse)
 	ck_assert_uint_eq(pa, 0x1004000);
 	vm_phys_page(pa)->pg_name = "somebody";
 	vm_phys_page(pa)->pg_refs = 2;
-	must_panic((struct call){ .c_what = FREE, .c_pa = pa },
+	must_refuse((struct call){ .c_what = FREE, .c_pa = pa },
 	    "vm_phys_free: pa 0x1004000, 1 frames: pfn 0x1004 is still "
 	    "referenced", "owner kmem", "2 references, name somebody");
 	vm_phys_page(pa)->pg_refs = 0;
@@ -372,48 +358,48 @@ START_TEST(misuse)
 	ck_assert(said != NULL);
 	ck_assert(strstr(said, "is without a reference") != NULL);
 	vm_phys_page(pa)->pg_refs = 1;
-	must_panic((struct call){ .c_what = FREE, .c_pa = pa + 1 },
+	must_refuse((struct call){ .c_what = FREE, .c_pa = pa + 1 },
 	    "vm_phys_free: ", "0x1004001, 1 frames", "no such range");
 	vm_phys_free(pa);
 	ck_assert(vm_phys_page(pa)->pg_name == NULL);
-	must_panic((struct call){ .c_what = FREE, .c_pa = pa },
+	must_refuse((struct call){ .c_what = FREE, .c_pa = pa },
 	    "vm_phys_free: ", "0x1004000", "is free already (owner free");
-	must_panic((struct call){ .c_what = FREE, .c_pa = 0x1000 },
+	must_refuse((struct call){ .c_what = FREE, .c_pa = 0x1000 },
 	    "vm_phys_free: ", "0x1000", "is reserved");
-	must_panic((struct call){ .c_what = FREE, .c_pa = ptoa(MODEL_MAX) },
+	must_refuse((struct call){ .c_what = FREE, .c_pa = ptoa(MODEL_MAX) },
 	    "vm_phys_free: ", "0x1770000", "is absent");
-	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = pa, .c_n = 0 },
+	must_refuse((struct call){ .c_what = FREE_RUN, .c_pa = pa, .c_n = 0 },
 	    "vm_phys_free_run: ", "0x1004000, 0 frames", "no such range");
 	if (sizeof(paddr_t) > 4)
-		must_panic((struct call){ .c_what = FREE,
+		must_refuse((struct call){ .c_what = FREE,
 		    .c_pa = (paddr_t)0xFFFFFFFF + 1 }, "vm_phys_free: ",
 		    "0x100000000", "no such range");
 
 	/* A run with one bad frame anywhere in it is not freed at all. */
 	ck_assert_int_eq(vm_phys_alloc_run(8, 1, 0, 0, PFN_MAX, VM_PAGE_KMEM,
 	    &run), 0);
-	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = run,
+	must_refuse((struct call){ .c_what = FREE_RUN, .c_pa = run,
 	    .c_n = 9 }, "vm_phys_free_run: ", "0x1004000, 9 frames",
 	    "pfn 0x100c is free already");
-	must_panic((struct call){ .c_what = FREE_RUN,
+	must_refuse((struct call){ .c_what = FREE_RUN,
 	    .c_pa = run - PAGE_SIZE, .c_n = 9 }, "vm_phys_free_run: ",
 	    "0x1003000, 9 frames", "pfn 0x1003 is reserved");
 	vm_phys_free(run + 3 * PAGE_SIZE);
-	must_panic((struct call){ .c_what = FREE_RUN, .c_pa = run,
+	must_refuse((struct call){ .c_what = FREE_RUN, .c_pa = run,
 	    .c_n = 8 }, "vm_phys_free_run: ", "0x1004000, 8 frames",
 	    "pfn 0x1007 is free already");
 
 	/* Handing over. */
-	must_panic((struct call){ .c_what = ADD, .c_n = 4000, .c_end = 4200 },
+	must_refuse((struct call){ .c_what = ADD, .c_n = 4000, .c_end = 4200 },
 	    "vm_phys_add: start pfn 0xfa0, end pfn 0x1068",
 	    "pfn 0x1004 was added before", "(kmem)");
-	must_panic((struct call){ .c_what = ADD, .c_n = 4990, .c_end = 6000 },
+	must_refuse((struct call){ .c_what = ADD, .c_n = 4990, .c_end = 6000 },
 	    "vm_phys_add: ", "pfn 0x137e was added before", "(free)");
-	must_panic((struct call){ .c_what = ADD, .c_n = 7, .c_end = 6 },
+	must_refuse((struct call){ .c_what = ADD, .c_n = 7, .c_end = 6 },
 	    "vm_phys_add: ", "0x7", "0x6");
-	must_panic((struct call){ .c_what = INIT, .c_mem = mem,
+	must_refuse((struct call){ .c_what = INIT, .c_mem = mem,
 	    .c_n = PFN_MAX + 1 }, "vm_phys_init: ", "npfn 1048577", "mem ");
-	must_panic((struct call){ .c_what = INIT, .c_mem = (char *)mem + 4,
+	must_refuse((struct call){ .c_what = INIT, .c_mem = (char *)mem + 4,
 	    .c_n = 10 }, "vm_phys_init: ", "npfn 10", "mem ");
 }
 END_TEST
@@ -569,7 +555,7 @@ random_add(uint64_t *rnd)
 	c = (struct call){ .c_what = ADD, .c_n = lo, .c_end = hi };
 	for (i = lo; i < hi && i < npfn; i++)
 		if (model[i] != VM_PAGE_RESERVED) {
-			must_panic(c, "vm_phys_add: ", "was added before",
+			must_refuse(c, "vm_phys_add: ", "was added before",
 			    "pfn");
 			return;
 		}
@@ -629,7 +615,7 @@ random_free(uint64_t *rnd)
 	    .c_pa = ptoa(lo), .c_n = n };
 	for (i = lo; i < lo + n; i++)
 		if (i >= npfn || model[i] <= VM_PAGE_FREE) {
-			must_panic(c, i >= npfn ? "absent" :
+			must_refuse(c, i >= npfn ? "absent" :
 			    model[i] == VM_PAGE_FREE ? "free already" :
 			    "reserved", "vm_phys_free", "pfn");
 			return;
@@ -695,7 +681,7 @@ random_free_many(uint64_t *rnd)
 				why = "named twice";
 	}
 	if (why != NULL) {
-		must_panic((struct call){ .c_what = FREE_MANY, .c_many = pa,
+		must_refuse((struct call){ .c_what = FREE_MANY, .c_many = pa,
 		    .c_n = i }, "vm_phys_free_many: ", why, "pfn");
 		return;
 	}
@@ -714,7 +700,7 @@ random_refs(uint64_t *rnd)
 
 	if (model[pfn] <= VM_PAGE_FREE) {
 		c.c_what = n % 2 ? REF : UNREF;
-		must_panic(c, n % 2 ? "vm_phys_ref: " : "vm_phys_unref: ",
+		must_refuse(c, n % 2 ? "vm_phys_ref: " : "vm_phys_unref: ",
 		    model[pfn] == VM_PAGE_FREE ? "free already" : "reserved",
 		    "pfn");
 		return;
@@ -724,7 +710,7 @@ random_refs(uint64_t *rnd)
 	must(vm_phys_page(c.c_pa)->pg_refs == 1 + n);
 	if (n > 0) {
 		c.c_what = FREE;
-		must_panic(c, "vm_phys_free: ", "still referenced", "pfn");
+		must_refuse(c, "vm_phys_free: ", "still referenced", "pfn");
 	}
 	for (i = 0; i < n; i++)
 		must(!vm_phys_unref(c.c_pa));
@@ -795,7 +781,7 @@ START_TEST(watermarks)
 	vm_phys_free_many(&pa[11], 20);
 	ck_assert(!told_low && ntold == 4);
 	told_right();
-	must_panic(bad, "vm_phys_watch: ", "low 5", "high 4");
+	must_refuse(bad, "vm_phys_watch: ", "low 5", "high 4");
 	vm_phys_watch(0, 0, NULL);
 	while (alloc() != PFN_MAX)
 		;
@@ -816,7 +802,7 @@ START_TEST(references)
 	pg = vm_phys_page(c.c_pa);
 	for (i = 1; i < VM_PAGE_MAXREFS; i++)
 		vm_phys_ref(c.c_pa);
-	must_panic(c, "vm_phys_ref: pa 0x1000000, 1 frames: pfn 0x1000 is "
+	must_refuse(c, "vm_phys_ref: pa 0x1000000, 1 frames: pfn 0x1000 is "
 	    "referenced too often", "owner user", "65535 references");
 	ck_assert_uint_eq(pg->pg_refs, VM_PAGE_MAXREFS);
 	for (i = 1; i < VM_PAGE_MAXREFS; i++)
@@ -827,11 +813,11 @@ START_TEST(references)
 	pg->pg_refs = 1;
 	ck_assert(vm_phys_unref(c.c_pa));
 	c.c_what = UNREF;
-	must_panic(c, "vm_phys_unref: ", "0x1000000", "free already");
+	must_refuse(c, "vm_phys_unref: ", "0x1000000", "free already");
 	c.c_pa = 1;
-	must_panic(c, "vm_phys_unref: ", "0x1", "no such range");
+	must_refuse(c, "vm_phys_unref: ", "0x1", "no such range");
 	c.c_pa = ptoa(MODEL_MAX);
-	must_panic(c, "vm_phys_unref: ", "0x1770000", "absent");
+	must_refuse(c, "vm_phys_unref: ", "0x1770000", "absent");
 	same();
 }
 END_TEST

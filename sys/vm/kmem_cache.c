@@ -242,8 +242,10 @@ get_rest(struct kmem_cache *kc, void *obj, struct kmem_use *u)
 	return obj;
 }
 
-/* Nearly always the first half is all. */
-/* Inlined for its return address, too: that is the client. */
+/*
+ * Nearly always the first half is all.  Inlined for its return address, too:
+ * that is the client.
+ */
 static inline __attribute__((__always_inline__)) void *
 get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 {

@@ -630,20 +630,24 @@ discard(struct kmem_cache *kc, struct kmem_mag *list)
 		kmem_cache_misuse(kc, "kmem_cache_reap", bad);
 }
 
+/* A magazine, if there is one, in front of a list. */
+static struct kmem_mag *
+in_front(struct kmem_mag *mag, struct kmem_mag *list)
+{
+	if (mag == NULL)
+		return list;
+	set_next(mag, list);
+	return mag;
+}
+
 /* n full and m empty magazines of the depot, in front of a list. */
 static struct kmem_mag *
 collect(struct kmem_cache *kc, unsigned n, unsigned m, struct kmem_mag *list)
 {
-	struct kmem_mag *mag;
-
-	while (n + m > 0) {
-		mag = n > 0 ? pop_full(kc) : pop_empty(kc);
-		n > 0 ? n-- : m--;
-		if (mag == NULL)
-			continue;
-		set_next(mag, list);
-		list = mag;
-	}
+	while (n-- > 0)
+		list = in_front(pop_full(kc), list);
+	while (m-- > 0)
+		list = in_front(pop_empty(kc), list);
 	return list;
 }
 
@@ -673,15 +677,7 @@ strip(struct kmem_cache *kc, unsigned cpu, struct kmem_mag *list)
 	prev = cc->cc_prev;
 	set_prev(cc, NULL);
 	vm_cpu_exit_other(cpu, state);
-	if (mag != NULL) {
-		set_next(mag, list);
-		list = mag;
-	}
-	if (prev != NULL) {
-		set_next(prev, list);
-		list = prev;
-	}
-	return list;
+	return in_front(prev, in_front(mag, list));
 }
 
 void
