@@ -584,6 +584,15 @@ START_TEST(empty_slabs)
 }
 END_TEST
 
+/* The pages of the slab that obj is in. */
+static char *
+base_of(const void *obj)
+{
+	const struct kmem_slab *sl = kmem_slab_find(obj);
+
+	return kmem_slab_base(sl->sl_cache, sl);
+}
+
 /* Slabs begin at different offsets while their tail allows it. */
 START_TEST(colours)
 {
@@ -601,11 +610,13 @@ START_TEST(colours)
 	for (i = 0; i < 20 * per; i++) {
 		obj[i] = kmem_cache_alloc(kc, KM_SLEEP);
 		sl = kmem_slab_find(obj[i]);
-		color[i / per] = (size_t)(sl->sl_first - sl->sl_base);
-		must(color[i / per] <= max);
+		color[i / per] = (uintptr_t)sl->sl_first & PAGE_MASK;
+		must(color[i / per] <= max && max < PAGE_SIZE);
+		must(sl->sl_first == base_of(obj[i]) + color[i / per]);
 	}
 	for (i = 1; i < 20; i++)
-		must(color[i] == (color[i - 1] == max ? 0 : color[i - 1] + 8));
+		must(color[i] == (color[i - 1] == max ? 0 :
+		    color[i - 1] + 64));
 	for (i = 0; i < 20 * per; i++)
 		kmem_cache_free(kc, obj[i]);
 	must(kmem_cache_destroy(kc) == 0);
@@ -618,12 +629,6 @@ END_TEST
  * the second destroyed; a slab of 5 goes behind the third, one of 4 into the
  * hole.
  */
-static char *
-base_of(const void *obj)
-{
-	return kmem_slab_find(obj)->sl_base;
-}
-
 START_TEST(slab_question)
 {
 	const size_t four = ptoa(4), five = ptoa(5);
@@ -849,7 +854,7 @@ mistakes_in(size_t size, unsigned pages)
 	expect(other, b, "an object of victim");
 	if (!(kc->kc_flags & KC_OFFSLAB)) {
 		expect(kc, sl, "beside the objects of a slab of victim");
-		expect(kc, sl->sl_base + kc->kc_slab_size - 1,
+		expect(kc, kmem_slab_base(kc, sl) + kc->kc_slab_size - 1,
 		    "beside the objects");
 	} else
 		expect(kc, sl, "an object of kmem headers");
@@ -1182,7 +1187,8 @@ START_TEST(check_sees_faults)
 	BROKEN(sl->sl_first++, sl->sl_first--);
 	BROKEN(sl->sl_first += kc->kc_stride * 8,
 	    sl->sl_first -= kc->kc_stride * 8);
-	BROKEN(sl->sl_base += PAGE_SIZE, sl->sl_base -= PAGE_SIZE);
+	BROKEN(sl->sl_first += PAGE_SIZE, sl->sl_first -= PAGE_SIZE);
+	BROKEN(sl->sl_color += 64, sl->sl_color -= 64);
 	BROKEN(pg->pg_slab = NULL, pg->pg_slab = sl);
 	BROKEN(pg->pg_flags ^= VM_PAGE_SLAB, pg->pg_flags ^= VM_PAGE_SLAB);
 	kmem_cache_free(kc, obj);

@@ -104,8 +104,8 @@ show_slabs(const struct kmem_cache *kc, const struct kmem_link *list,
 	for (l = list->kl_next; l != list && lines > 0; l = l->kl_next) {
 		sl = kmem_link_slab((struct kmem_link *)(uintptr_t)l);
 		printf("  0x%08lx  first object %p  %4u of %u out\n",
-		    (vaddr_t)sl->sl_base, (void *)sl->sl_first, sl->sl_inuse,
-		    kc->kc_per_slab);
+		    (vaddr_t)kmem_slab_base(kc, sl), (void *)sl->sl_first,
+		    sl->sl_inuse, kc->kc_per_slab);
 		lines--;
 	}
 	return lines;

@@ -125,20 +125,22 @@ check_bits(const struct kmem_cache *kc, const struct kmem_slab *sl)
 static const char *
 check_place(const struct kmem_cache *kc, const struct kmem_slab *sl)
 {
-	size_t off, color = (size_t)(sl->sl_first - sl->sl_base) -
-	    kc->kc_obj_off;
+	const char *base = kmem_slab_base(kc, sl);
+	const size_t color = sl->sl_color;
+	size_t off;
 
 	if (sl->sl_cache != kc)
 		return "a slab names another cache";
-	if (color > kc->kc_color_max || color % kc->kc_align != 0)
+	if (color > kc->kc_color_max || color % kc->kc_color_step != 0 ||
+	    !page_aligned((vaddr_t)base))
 		return "a slab's colour is wrong";
 	if (color + kc->kc_per_slab * kc->kc_stride > kc->kc_hdr_off)
 		return "objects reach into the header";
 	if (!(kc->kc_flags & KC_OFFSLAB) &&
-	    (const char *)sl != sl->sl_base + kc->kc_hdr_off)
+	    (const char *)sl != base + kc->kc_hdr_off)
 		return "a header is not where it should be";
 	for (off = 0; off < kc->kc_slab_size; off += PAGE_SIZE)
-		if (kmem_slab_find(sl->sl_base + off) != sl)
+		if (kmem_slab_find(base + off) != sl)
 			return "a frame does not point back to its slab";
 	return NULL;
 }

@@ -45,6 +45,9 @@
  */
 #define KMEM_WASTE		8u
 
+/* Colours differ by a line of a processor's cache, or else make no odds. */
+#define KMEM_COLOR_STEP		64u
+
 /* Empty slabs that a cache keeps: one, against bouncing on a slab's edge. */
 #define KMEM_EMPTY_KEEP		1u
 
@@ -57,10 +60,10 @@ struct kmem_link {
 struct kmem_slab {
 	struct kmem_link  sl_link;	/* (c) must be first */
 	struct kmem_cache *sl_cache;
-	char		 *sl_base;	/* its pages */
-	char		 *sl_first;	/* object 0: base + colour +
+	char		 *sl_first;	/* object 0: kmem_slab_base + colour +
 					   kc_obj_off */
-	uint32_t	  sl_inuse;	/* (c) objects out */
+	uint16_t	  sl_inuse;	/* (c) objects out */
+	uint16_t	  sl_color;	/* in bytes */
 	uint32_t	  sl_words;	/* (c) bit w: sl_free[w] is not 0 */
 	uint32_t	  sl_free[];	/* (c) bit i: object i is free; behind
 					   the last word a tag byte for each
@@ -164,6 +167,7 @@ struct kmem_cache {
 	int		 kc_window;	/* KM_SLAB or KM_HEAP */
 	size_t		 kc_align;
 	size_t		 kc_color_max;	/* the largest colour, in bytes */
+	size_t		 kc_color_step;	/* from one to the next */
 	size_t		 kc_color;	/* (c) of the next slab */
 
 	const char	*kc_name;
@@ -236,6 +240,13 @@ static inline uint8_t *
 kmem_slab_tags(const struct kmem_cache *kc, struct kmem_slab *sl)
 {
 	return (uint8_t *)&sl->sl_free[kc->kc_nwords];
+}
+
+/* The first byte of its pages. */
+static inline char *
+kmem_slab_base(const struct kmem_cache *kc, const struct kmem_slab *sl)
+{
+	return sl->sl_first - sl->sl_color - kc->kc_obj_off;
 }
 
 static inline void *

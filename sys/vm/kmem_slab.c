@@ -14,8 +14,9 @@
  * constructed while it is free, a double free is one bit test, and the lowest
  * free object goes out first, which keeps what is out together.
  *
- * The colour, what the tail leaves over, differs from slab to slab, so that
- * objects of equal index do not all fall into the same cache lines.
+ * The colour, of what the tail leaves over, differs from slab to slab by
+ * KMEM_COLOR_STEP, so that objects of equal index do not all fall into the same
+ * cache lines.
  */
 #include <vm/kmem_debug_impl.h>
 
@@ -55,6 +56,18 @@ fit_off_slab(const struct kmem_cache *kc, size_t bytes)
 	return n;
 }
 
+/* Colours that a tail of so many bytes allows, and sl_color can hold. */
+static void
+set_colors(struct kmem_cache *kc, size_t tail)
+{
+	kc->kc_color_step = kc->kc_align > KMEM_COLOR_STEP ? kc->kc_align :
+	    KMEM_COLOR_STEP;
+	if (tail > UINT16_MAX)
+		tail = UINT16_MAX;
+	kc->kc_color_max = rounddown2(tail, kc->kc_color_step);
+	kc->kc_color = 0;
+}
+
 /*
  * Lay kc out for slabs of so many bytes.
  * => *held is what such a slab keeps in all, its header included
@@ -75,9 +88,7 @@ layout_bytes(struct kmem_cache *kc, size_t bytes, size_t *held)
 	kc->kc_flags &= ~KC_OFFSLAB;
 	kc->kc_flags |= use_off ? KC_OFFSLAB : 0;
 	kc->kc_hdr_off = use_off ? bytes : bytes - header_size(kc, on);
-	kc->kc_color_max = rounddown2(kc->kc_hdr_off -
-	    kc->kc_per_slab * kc->kc_stride, kc->kc_align);
-	kc->kc_color = 0;
+	set_colors(kc, kc->kc_hdr_off - kc->kc_per_slab * kc->kc_stride);
 	*held = use_off ? off_held : bytes;
 	return true;
 }
@@ -164,8 +175,8 @@ header_init(struct kmem_cache *kc, struct kmem_slab *sl, char *base,
 	unsigned i, n = kc->kc_per_slab;
 
 	sl->sl_cache = kc;
-	sl->sl_base = base;
 	sl->sl_first = base + color + kc->kc_obj_off;
+	sl->sl_color = (uint16_t)color;
 	sl->sl_inuse = 0;
 	sl->sl_words = 0;
 	if (kc->kc_debug & KMD_CHECK)
@@ -180,7 +191,7 @@ header_init(struct kmem_cache *kc, struct kmem_slab *sl, char *base,
 static void
 slab_release(struct kmem_cache *kc, struct kmem_slab *sl)
 {
-	char *base = sl->sl_base;
+	char *base = kmem_slab_base(kc, sl);
 
 	mark_pages(kc, base, NULL);
 	if (kc->kc_flags & KC_OFFSLAB)

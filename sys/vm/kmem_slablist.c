@@ -139,7 +139,8 @@ kmem_slabs_grow(struct kmem_cache *kc, int flags)
 		return false;
 	vm_mtx_enter(&kc->kc_lock);
 	color = kc->kc_color;
-	kc->kc_color = color == kc->kc_color_max ? 0 : color + kc->kc_align;
+	kc->kc_color = color == kc->kc_color_max ? 0 :
+	    color + kc->kc_color_step;
 	vm_mtx_exit(&kc->kc_lock);
 	sl = kmem_slab_create(kc, color, flags);
 	if (sl == NULL)
