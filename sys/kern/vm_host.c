@@ -292,6 +292,18 @@ vm_host_wakeup(const void *chan)
 {
 }
 
+/* There are no others. */
+bool
+vm_host_stop_cpus(void)
+{
+	return true;
+}
+
+void
+vm_host_start_cpus(void)
+{
+}
+
 bool
 vm_host_intr(void)
 {

@@ -84,7 +84,7 @@ _Static_assert(nitems(classes) == KMALLOC_NCLASSES, "classes");
 void
 kmalloc_bootstrap(void)
 {
-	struct kmem_cache_args ca = { .ca_flags = KM_HEAP };
+	struct kmem_cache_args ca = { .ca_flags = KM_HEAP | KM_MESH };
 	unsigned i, size = 0;
 
 	vm_mtx_init(&heap.lock, "kmalloc");

@@ -14,6 +14,7 @@
  *	   |	kmem_depot.c	magazines: each CPU's, and the depot between
  *	   |	kmem_slablist.c	the slabs of a cache, by how full they are
  *	   |	kmem_slab.c	one slab: pages, objects, free bits
+ *	   |	kmem_mesh.c	two sparse slabs on the frames of one
  *	   |	kmem_pages.c	pages, and from a pointer back to its slab
  *	 kernel_map
  *
@@ -119,7 +120,7 @@ args_fault(const struct kmem_cache_args *ca)
 		return "alignment";
 	if (ca->ca_slab_pages > KMEM_SLAB_MAXPAGES)
 		return "pages of a slab";
-	if ((ca->ca_flags & ~(KM_HEAP | KM_NOMAG)) != 0)
+	if ((ca->ca_flags & ~(KM_HEAP | KM_NOMAG | KM_MESH)) != 0)
 		return "flags";
 	return NULL;
 }
@@ -147,6 +148,8 @@ kmem_cache_init(struct kmem_cache *kc, const struct kmem_cache_args *ca,
 		kc->kc_flags = kc_flags;
 		if (ca->ca_reserve != 0 || (ca->ca_flags & KM_NOMAG))
 			kc->kc_flags |= KC_NOMAG;
+		if (ca->ca_flags & KM_MESH)
+			kc->kc_flags |= KC_MESH;
 		kc->kc_debug = debug_modes(kc, ca->ca_name);
 		kc->kc_stride = kmem_debug_stride(kc->kc_debug, ca->ca_size,
 		    kc->kc_align, &kc->kc_obj_off);
@@ -486,8 +489,9 @@ squeeze(struct kmem_cache *kc)
 
 /*
  * What kmem_alloc asks for when it runs short: empty slabs first, then what
- * magazines hold.  The last round is for the caches of headers and magazines,
- * which are the first on the list, and emptied by the others just now.
+ * magazines hold, then what sparse slabs can share.  The last round is for the
+ * caches of headers and magazines, which are the first on the list, and emptied
+ * by the others just now.
  */
 static unsigned long
 reclaim(unsigned long want)
@@ -501,6 +505,8 @@ reclaim(unsigned long want)
 		pages += for_each(trim_all, want - pages);
 	if (pages < want)
 		pages += for_each(squeeze, want - pages);
+	if (pages < want)
+		pages += for_each(kmem_mesh, want - pages);
 	if (pages < want)
 		pages += for_each(trim_all, want - pages);
 	return pages;

@@ -29,7 +29,9 @@ struct kmem_cache_args {
 	unsigned	 ca_reserve;	/* free objects that are kept back for
 					   allocations with KM_RESERVE */
 	int		 ca_flags;	/* KM_HEAP: slabs in the heap window;
-					   KM_NOMAG: no magazines */
+					   KM_NOMAG: no magazines;
+					   KM_MESH: an object keeps its address,
+					   but not its frame (kmem_mesh.c) */
 };
 
 /*

@@ -62,6 +62,8 @@ struct kmem_slab {
 	struct kmem_cache *sl_cache;
 	char		 *sl_first;	/* object 0: kmem_slab_base + colour +
 					   kc_obj_off */
+	char		 *sl_twin;	/* (c) other pages that show the same
+					   frames (kmem_mesh.c), or NULL */
 	uint16_t	  sl_inuse;	/* (c) objects out */
 	uint16_t	  sl_color;	/* in bytes */
 	uint32_t	  sl_words;	/* (c) bit w: sl_free[w] is not 0 */
@@ -124,6 +126,7 @@ struct kmem_cpu {
 #define KC_STATIC	0x8u	/* part of the system: not to be destroyed */
 
 #define KC_NOMAG	0x10u	/* no magazines: what they are made of */
+#define KC_MESH		0x20u	/* two slabs may share frames (KM_MESH) */
 
 struct kmem_cache {
 	struct kmem_cpu	 kc_cpu[VM_NCPU];
@@ -178,6 +181,7 @@ struct kmem_cache {
 
 	uint64_t	 kc_fails;			/* (c) */
 	uint64_t	 kc_grown, kc_shrunk;		/* (c) */
+	uint64_t	 kc_meshed;	/* (c) of those that went: twins */
 
 	struct kmem_link kc_all;	/* (l) the caches, oldest first */
 	unsigned	 kc_holds;	/* (l) reapers that look at it */
@@ -368,7 +372,13 @@ enum kmem_verdict kmem_slab_judge(const struct kmem_cache *,
 /* => cache lock held; nothing is changed unless it returns KMEM_OBJECT */
 enum kmem_verdict kmem_slab_put(struct kmem_cache *, struct kmem_slab *,
 	    const void *obj);
-/* The object that ptr points into; false: into none. */
+/* What is out of b is out of a.  => cache lock held */
+void	kmem_slab_merge(const struct kmem_cache *, struct kmem_slab *a,
+	    const struct kmem_slab *b);
+/*
+ * The object that ptr points into, by the slab's own addresses or its twin's;
+ * false: into none.
+ */
 bool	kmem_slab_index(const struct kmem_cache *, const struct kmem_slab *,
 	    const void *ptr, unsigned *index, size_t *off);
 
@@ -394,6 +404,21 @@ bool	kmem_slabs_grow(struct kmem_cache *, int flags);
 void	kmem_slabs_trim(struct kmem_cache *, unsigned long keep,
 	    struct kmem_link *out);
 unsigned long kmem_slabs_destroy(struct kmem_cache *, struct kmem_link *);
+/*
+ * What is out of b is out of a from now on, and b is no slab any more.
+ * => cache lock held; each object is free in one of them at least
+ */
+void	kmem_slabs_merge(struct kmem_cache *, struct kmem_slab *a,
+	    struct kmem_slab *b);
+
+/*
+ * kmem_mesh.c: two sparse slabs on the frames of one.
+ */
+
+/* Wherever that is possible.  => no lock held; the number of pages */
+unsigned long kmem_mesh(struct kmem_cache *);
+/* The slab goes: first its twin.  => no lock held, the slab on no list */
+void	kmem_mesh_undo(struct kmem_cache *, struct kmem_slab *);
 
 /*
  * kmem_depot.c: magazines.

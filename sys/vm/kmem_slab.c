@@ -177,6 +177,7 @@ header_init(struct kmem_cache *kc, struct kmem_slab *sl, char *base,
 	sl->sl_cache = kc;
 	sl->sl_first = base + color + kc->kc_obj_off;
 	sl->sl_color = (uint16_t)color;
+	sl->sl_twin = NULL;
 	sl->sl_inuse = 0;
 	sl->sl_words = 0;
 	if (kc->kc_debug & KMD_CHECK)
@@ -193,6 +194,8 @@ slab_release(struct kmem_cache *kc, struct kmem_slab *sl)
 {
 	char *base = kmem_slab_base(kc, sl);
 
+	if (sl->sl_twin != NULL)
+		kmem_mesh_undo(kc, sl);
 	mark_pages(kc, base, NULL);
 	if (kc->kc_flags & KC_OFFSLAB)
 		kmem_header_free(sl);
@@ -258,14 +261,32 @@ kmem_slab_take(struct kmem_cache *kc, struct kmem_slab *sl)
 	return kmem_slab_object(kc, sl, i);
 }
 
+void
+kmem_slab_merge(const struct kmem_cache *kc, struct kmem_slab *a,
+    const struct kmem_slab *b)
+{
+	unsigned w;
+
+	for (w = 0; w < kc->kc_nwords; w++) {
+		set_word(a, w, a->sl_free[w] & b->sl_free[w]);
+		if (a->sl_free[w] == 0)
+			a->sl_words &= ~(1u << w);
+	}
+	a->sl_inuse = (uint16_t)(a->sl_inuse + b->sl_inuse);
+}
+
 bool
 kmem_slab_index(const struct kmem_cache *kc, const struct kmem_slab *sl,
     const void *ptr, unsigned *index, size_t *off)
 {
+	const size_t size = kc->kc_per_slab * kc->kc_stride;
 	/* Below the first object this wraps, and is too large. */
 	size_t d = (uintptr_t)ptr - (uintptr_t)sl->sl_first;
 
-	if (d >= kc->kc_per_slab * kc->kc_stride)
+	if (d >= size && sl->sl_twin != NULL)
+		d = (uintptr_t)ptr - (uintptr_t)sl->sl_twin - sl->sl_color -
+		    kc->kc_obj_off;
+	if (d >= size)
 		return false;
 	*index = (unsigned)(d / kc->kc_stride);
 	*off = d - *index * kc->kc_stride;

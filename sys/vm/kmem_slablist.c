@@ -183,3 +183,16 @@ kmem_slabs_destroy(struct kmem_cache *kc, struct kmem_link *list)
 	}
 	return pages;
 }
+
+void
+kmem_slabs_merge(struct kmem_cache *kc, struct kmem_slab *a,
+    struct kmem_slab *b)
+{
+	const unsigned was = a->sl_inuse;
+
+	take_off(kc, b, place(kc, b->sl_inuse));
+	kmem_slab_merge(kc, a, b);
+	refile(kc, a, was);
+	kc->kc_nslabs--;
+	kc->kc_shrunk++;
+}

@@ -65,6 +65,9 @@ typedef unsigned vm_prot_t;
 /* kmem_cache_create: no magazines, freed objects go straight to their slabs. */
 #define KM_NOMAG	0x0040
 
+/* kmem_cache_create: the frames behind its objects need not stay the same. */
+#define KM_MESH		0x0080
+
 /* Fail-the-nth: tests make an allocation site fail.  See vm_fail.h. */
 
 #endif

@@ -10,6 +10,7 @@
  *				the map; held for O(log n) steps, never asleep
  *	vm_mtx_*		the frames, the entry store, each cache; also
  *				taken from interrupts, so it masks them
+ *	vm_host_stop/start_cpus	two slabs are merged behind their clients' backs
  *	vm_host_sleep/wakeup	KM_SLEEP waits for memory
  *	vm_host_intr		growing and returning are not for interrupts
  *	vm_host_ticks		reaping works by time
@@ -69,6 +70,16 @@ bool	vm_mtx_held(const struct vm_mtx *);
  */
 bool	vm_host_sleep(const void *chan);
 void	vm_host_wakeup(const void *chan);
+
+/*
+ * No other CPU runs between the two, and none was stopped where it holds a
+ * mutex (after FreeBSD's stop_cpus, but at a safe point, as Linux's
+ * stop_machine).  With one CPU there is nothing to do.
+ * => no lock is held; not from an interrupt; does not nest
+ * => false: it cannot be done, and all run as before
+ */
+bool	vm_host_stop_cpus(void);
+void	vm_host_start_cpus(void);
 
 bool	vm_host_intr(void);		/* are we in an interrupt? */
 unsigned long vm_host_ticks(void);	/* 100 a second, wraps */

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unwind.h>
 
@@ -341,6 +342,24 @@ uint64_t
 host_wakeups(void)
 {
 	return nwakeups;
+}
+
+/*
+ * Other threads cannot be stopped: there must not be any.  (Each has a
+ * directory there; __libc_single_threaded stays false when they have gone.)
+ */
+bool
+vm_host_stop_cpus(void)
+{
+	struct stat st;
+
+	return __libc_single_threaded ||
+	    (stat("/proc/self/task", &st) == 0 && st.st_nlink == 2 + 1);
+}
+
+void
+vm_host_start_cpus(void)
+{
 }
 
 bool
