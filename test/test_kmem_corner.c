@@ -487,40 +487,6 @@ START_TEST(tick_in_time)
 END_TEST
 
 /*
- * An interrupt frees in masses: the depot fills up, and is emptied by the
- * next who frees and may give pages back.
- */
-START_TEST(mass_freeing_in_interrupt)
-{
-	struct kmem_cache *kc;
-	unsigned i, n;
-
-	slab_boot(FRAMES, debug_of(_i));
-	kc = slab_make("intr", 256, 0);
-	n = (unsigned)kc->kc_rounds_max * 2;
-	/* The magazines for it are made by and by. */
-	for (i = 0; i < 60 && !kc->kc_direct; i++) {
-		free_n(kc, i == 0 ? 0 : 300);
-		alloc_n(kc, n);
-		host_set_intr(true);
-		while (n > 300)
-			kmem_cache_free(kc, obj[--n]);
-		host_set_intr(false);
-		n = (unsigned)kc->kc_rounds_max * 2;
-	}
-	must(kc->kc_direct && kc->kc_rounds >= kc->kc_rounds_max);
-	must(kc->kc_nslabs * kc->kc_slab_size >= ptoa(120));
-	slab_check();
-	free_n(kc, 300);
-	must(kc->kc_nfull == 0 && kc->kc_rounds == 0);
-	must(kc->kc_nslabs * kc->kc_slab_size <= ptoa(70));
-	slab_check();
-	must(kmem_cache_destroy(kc) == 0);
-	slab_done();
-}
-END_TEST
-
-/*
  * What is no object.
  */
 struct mistake {
@@ -1195,7 +1161,6 @@ main(void)
 	tcase_add_loop_test(tc, supplied, 0, 2);
 	tcase_add_loop_test(tc, least_since_reaping, 0, 2);
 	tcase_add_loop_test(tc, tick_in_time, 0, 2);
-	tcase_add_loop_test(tc, mass_freeing_in_interrupt, 0, 2);
 	tcase_add_loop_test(tc, beside, 0, 2);
 	tcase_add_loop_test(tc, frames_of_others, 0, 2);
 	tcase_add_loop_test(tc, no_table, 0, 2);

@@ -134,9 +134,8 @@ START_TEST(no_thrashing)
 END_TEST
 
 /*
- * A burst that comes again, of less than what makes mass freeing, finds its
- * magazines in the depot: a lock for each, not for each object, and no slab
- * is touched.
+ * A burst that comes again finds its magazines in the depot: a lock for each,
+ * not for each object, and no slab is touched.
  */
 START_TEST(bursts)
 {
@@ -148,7 +147,7 @@ START_TEST(bursts)
 	slab_boot(FRAMES, debug_of(_i));
 	kc = slab_make("burst", 100, 0);
 	rounds = slab_stats(kc).cs_rounds;
-	n = (unsigned)kc->kc_rounds_max / 2;
+	n = 1200;
 	for (i = 0; i < 200 && kc->kc_rounds + 3 * rounds < n; i++)
 		cycle(kc, n);
 	must(i < 200);
@@ -160,56 +159,6 @@ START_TEST(bursts)
 	must(locks() - before <= 10 * 2 * (n / rounds + 8));
 	must(slab_stats(kc).cs_grown == grown);
 	must(kc->kc_inuse - slab_objects <= 10 * rounds);
-	slab_check();
-	must(kmem_cache_destroy(kc) == 0);
-	slab_done();
-}
-END_TEST
-
-/*
- * Mass freeing ends the burst: what was kept goes to the slabs, and they go
- * back, all but a few, without a reap.
- */
-START_TEST(mass_freeing)
-{
-	struct kmem_cache *kc;
-	unsigned n;
-
-	slab_boot(FRAMES, debug_of(_i));
-	kc = slab_make("mass", 256, 0);
-	n = 20000;
-	cycle(kc, n);
-	cycle(kc, n);
-	must(kc->kc_rounds < kc->kc_rounds_max);
-	must(slab_stats(kc).cs_cached <= kc->kc_rounds_max);
-	must(kc->kc_nslabs * kc->kc_slab_size <= ptoa(200));
-	slab_check();
-	must(kmem_cache_destroy(kc) == 0);
-	slab_done();
-}
-END_TEST
-
-/* From an interrupt it is left for later. */
-START_TEST(mass_freeing_in_interrupt)
-{
-	struct kmem_cache *kc;
-	unsigned rounds;
-	unsigned long slabs;
-
-	slab_boot(FRAMES, debug_of(_i));
-	kc = slab_make("mass", 256, 0);
-	rounds = slab_stats(kc).cs_rounds;
-	cycle(kc, 1000);
-	alloc_n(kc, 0, 20000);
-	slabs = kc->kc_nslabs;
-	host_set_intr(true);
-	free_n(kc, 3 * rounds, 20000 - 3 * rounds);
-	host_set_intr(false);
-	must(kc->kc_nslabs == slabs);
-	slab_check();
-	free_n(kc, 0, 3 * rounds);
-	must(kc->kc_nslabs * kc->kc_slab_size <= ptoa(200));
-	must(kc->kc_rounds < kc->kc_rounds_max);
 	slab_check();
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
@@ -712,7 +661,7 @@ START_TEST(working_set)
 	slab_boot(FRAMES, debug_of(_i));
 	kc = slab_make("working", 128, 0);
 	rounds = slab_stats(kc).cs_rounds;
-	n = (unsigned)kc->kc_rounds_max / 4 * 3;
+	n = 1500;
 	m = n / 4;
 	for (i = 0; i < 60; i++)
 		cycle(kc, n);
@@ -1141,7 +1090,6 @@ main(void)
 	tcase_add_loop_test(tc, hits_take_no_lock, 0, 2);
 	tcase_add_loop_test(tc, no_thrashing, 0, 2);
 	tcase_add_loop_test(tc, bursts, 0, 2);
-	tcase_add_loop_test(tc, mass_freeing, 0, 2);
 	tcase_add_loop_test(tc, freeing_never_allocates, 0, 2);
 	tcase_add_loop_test(tc, many_at_once, 0, 2);
 	tcase_add_loop_test(tc, many_with_gaps, 0, 2);
@@ -1153,7 +1101,6 @@ main(void)
 	tcase_add_loop_test(tc, destroy_waits_for_reaper, 0, 2);
 	tcase_add_loop_test(tc, sizes_of_magazines, 0, 2);
 	tcase_add_loop_test(tc, no_magazines, 0, 2);
-	tcase_add_loop_test(tc, mass_freeing_in_interrupt, 0, 2);
 	tcase_add_loop_test(tc, zero_of_constructed, 0, 2);
 	tcase_add_loop_test(tc, check_sees_torn_lists, 0, 2);
 	tcase_add_loop_test(tc, working_set, 0, 2);

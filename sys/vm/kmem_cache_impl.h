@@ -139,8 +139,6 @@ struct kmem_cache {
 	unsigned	 kc_min_full, kc_min_empty;	/* (c) the least of each
 					   since the last reaping */
 	unsigned long	 kc_rounds;	/* (c) in the depot's magazines */
-	unsigned long	 kc_rounds_max;	/* then the depot is emptied, */
-	bool		 kc_direct;	/* (c) and frees go to the slabs */
 	unsigned	 kc_mag_words;	/* (c) of new magazines; 0: none */
 	unsigned	 kc_mag_want;	/* (c) magazines that frees lacked */
 	unsigned	 kc_contended;	/* (c) found the lock taken */

@@ -44,15 +44,6 @@
  * 4. Working set.  kc_min_full and kc_min_empty say how many magazines nobody
  *    needed since the last kmem_depot_reap: those go.
  *
- *    Objects in the depot keep their slabs alive, and are the next to be used
- *    again, wherever they lie: against what kmem_slablist.c is after.  So when
- *    the depot holds KMEM_DEPOT_PAGES of them this is no working set that
- *    comes and goes, but something large has ended: all go to their slabs, and
- *    frees go there directly (kc_direct) until somebody allocates again.  With
- *    no such end bench-slab's churn leaves 8,950 pages in use for 1,323 of
- *    objects, with it 7,081; an end at a quarter of this makes 1,000
- *    objects of 256 bytes, freed and allocated in turn, four times slower.
- *
  * 5. To a slab all these objects are out.  Whoever frees one twice, with no
  *    check on, is found when the second one gets back to the slab, at the
  *    latest.  The slabs are left whole, and what remains is a panic that says
@@ -63,9 +54,6 @@
 /* So often is the lock found taken before magazines grow. */
 #define KMEM_CONTENTION		16u
 #define KMEM_MAG_GROW		2u
-
-/* So many pages of free objects are a working set; more are mass freeing. */
-#define KMEM_DEPOT_PAGES	64u
 
 /* Rounds that are got from the slabs at once, at most. */
 #define KMEM_REFILL		32u
@@ -121,7 +109,6 @@ kmem_depot_init(struct kmem_cache *kc)
 {
 	unsigned i;
 
-	kc->kc_rounds_max = ptoa(KMEM_DEPOT_PAGES) / kc->kc_stride;
 	for (i = 0; i < VM_NCPU; i++)
 		kc->kc_cpu[i].cc_debug = kc->kc_debug & KMD_WATCH;
 	if (!(kc->kc_flags & KC_NOMAG))
@@ -133,12 +120,6 @@ static void
 set(unsigned *what, unsigned to)
 {
 	__atomic_store_n(what, to, __ATOMIC_RELAXED);
-}
-
-static void
-set_direct(struct kmem_cache *kc, bool to)
-{
-	__atomic_store_n(&kc->kc_direct, to, __ATOMIC_RELAXED);
 }
 
 void
@@ -369,7 +350,6 @@ depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 	void *obj = NULL;
 
 	depot_enter(kc);
-	set_direct(kc, false);
 	mag = pop_full(kc);
 	if (mag != NULL) {
 		if (cc->cc_prev != NULL)
@@ -539,16 +519,13 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 	struct kmem_mag *mag;
 
 	depot_enter(kc);
-	if (kc->kc_rounds >= kc->kc_rounds_max)
-		set_direct(kc, true);
-	mag = kc->kc_direct ? NULL : pop_empty(kc);
+	mag = pop_empty(kc);
 	if (mag != NULL) {
 		if (cc->cc_prev != NULL)
 			push_full(kc, cc->cc_prev);
 		load_next(cc, mag);
 	} else if (cc->cc_mag != NULL) {
-		if (!kc->kc_direct &&
-		    kc->kc_mag_want <= kc->kc_inuse / cc->cc_size)
+		if (kc->kc_mag_want <= kc->kc_inuse / cc->cc_size)
 			set(&kc->kc_mag_want, kc->kc_mag_want + 1);
 		bad = flush(kc, cc);
 	}
@@ -589,8 +566,6 @@ put(struct kmem_cache *kc, void *obj, struct kmem_link *spare)
 	return bad;
 }
 
-static void	empty_depot(struct kmem_cache *);
-
 void
 kmem_depot_free(struct kmem_cache *kc, void *obj)
 {
@@ -600,9 +575,6 @@ kmem_depot_free(struct kmem_cache *kc, void *obj)
 	kmem_link_init(&spare);
 	bad = put(kc, obj, &spare);
 	kmem_slabs_destroy(kc, &spare);
-	if (__atomic_load_n(&kc->kc_direct, __ATOMIC_RELAXED) &&
-	    !vm_host_intr())
-		empty_depot(kc);
 	if (bad != NULL)
 		kmem_cache_misuse(kc, "kmem_cache_free", bad);
 }
@@ -649,19 +621,6 @@ collect(struct kmem_cache *kc, unsigned n, unsigned m, struct kmem_mag *list)
 	while (m-- > 0)
 		list = in_front(pop_empty(kc), list);
 	return list;
-}
-
-/* What is freed in masses is no working set: its rounds go to their slabs. */
-static void
-empty_depot(struct kmem_cache *kc)
-{
-	struct kmem_mag *list;
-
-	vm_mtx_enter(&kc->kc_lock);
-	list = collect(kc, kc->kc_nfull, 0, NULL);
-	vm_mtx_exit(&kc->kc_lock);
-	if (list != NULL)
-		discard(kc, list);
 }
 
 /* Both magazines of a CPU, in front of a list. */
