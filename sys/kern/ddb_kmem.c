@@ -103,9 +103,12 @@ show_slabs(const struct kmem_cache *kc, const struct kmem_link *list,
 
 	for (l = list->kl_next; l != list && lines > 0; l = l->kl_next) {
 		sl = kmem_link_slab((struct kmem_link *)(uintptr_t)l);
-		printf("  0x%08lx  first object %p  %4u of %u out\n",
+		printf("  0x%08lx  first object %p  %4u of %u out",
 		    (vaddr_t)kmem_slab_base(kc, sl), (void *)sl->sl_first,
 		    sl->sl_inuse, kc->kc_per_slab);
+		if (sl->sl_twin != NULL)
+			printf(", seen at %p too", (void *)sl->sl_twin);
+		printf("\n");
 		lines--;
 	}
 	return lines;
@@ -123,9 +126,10 @@ show_counts(struct kmem_cache *kc)
 	    (unsigned long long)cs.cs_allocs,
 	    (unsigned long long)cs.cs_fails);
 	printf("%lu slabs, %lu of them empty; %llu made ever, %llu given "
-	    "back\n", cs.cs_slabs, cs.cs_empty_slabs,
+	    "back, %llu of these meshed\n", cs.cs_slabs, cs.cs_empty_slabs,
 	    (unsigned long long)cs.cs_grown,
-	    (unsigned long long)cs.cs_shrunk);
+	    (unsigned long long)cs.cs_shrunk,
+	    (unsigned long long)cs.cs_meshed);
 	lines = show_slabs(kc, &kc->kc_full, lines);
 	for (unsigned b = KMEM_BINS; b-- > 0;)
 		lines = show_slabs(kc, &kc->kc_partial[b], lines);

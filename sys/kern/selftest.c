@@ -38,6 +38,7 @@ static const struct selftest tests[] = {
 	{ "kmem failures", test_kmem_failures },
 	{ "kmem range", test_kmem_range },
 	{ "cache", test_cache },
+	{ "cache, meshed", test_cache_mesh },
 	{ "cache misuse", test_cache_misuse },
 	{ "kmalloc", test_kmalloc },
 	{ "kmalloc misuse", test_kmalloc_misuse },

@@ -69,6 +69,7 @@ const char *test_kmem_churn(void);
 const char *test_kmem_failures(void);
 const char *test_kmem_range(void);
 const char *test_cache(void);
+const char *test_cache_mesh(void);
 const char *test_cache_misuse(void);
 const char *test_kmalloc(void);
 const char *test_kmalloc_misuse(void);

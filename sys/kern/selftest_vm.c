@@ -531,6 +531,72 @@ test_cache(void)
 	return wrong;
 }
 
+/*
+ * Three slabs with every third object left, of each another third: two of
+ * them share a frame after a reap, and nobody notices.
+ */
+#define MESH_SLABS	3
+
+static const char *
+mesh_check(struct kmem_cache *kc, char *const *obj, unsigned n)
+{
+	struct kmem_cache_stats cs;
+	unsigned long before = frames_free();
+
+	kmem_cache_reap_all();
+	kmem_cache_stats(kc, &cs);
+	if (cs.cs_meshed != 1 || cs.cs_slabs != MESH_SLABS - 1)
+		return test_failed("%lu slabs, %lu meshed", cs.cs_slabs,
+		    (unsigned long)cs.cs_meshed);
+	if (frames_free() < before + cs.cs_slab_pages)
+		return "no frame was freed";
+	for (unsigned i = 0; i < n; i++) {
+		if (obj[i] == NULL)
+			continue;
+		if (!filled(obj[i], cs.cs_size, i))
+			return "an object's contents have changed";
+		fill(obj[i], cs.cs_size, n + i);
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (obj[i] != NULL && !filled(obj[i], cs.cs_size, n + i))
+			return "an object overlaps another";
+	return kmem_cache_check(kc);
+}
+
+const char *
+test_cache_mesh(void)
+{
+	const struct kmem_cache_args ca = { .ca_name = "selftest mesh",
+	    .ca_size = 200, .ca_flags = KM_MESH | KM_NOMAG };
+	struct kmem_cache *kc = kmem_cache_create(&ca);
+	static char *obj[MESH_SLABS * PAGE_SIZE / 200];
+	struct kmem_cache_stats cs;
+	const char *wrong = NULL;
+	unsigned i, n, per;
+
+	if (kc == NULL)
+		return "no cache";
+	kmem_cache_stats(kc, &cs);
+	per = cs.cs_per_slab;
+	n = MESH_SLABS * per;
+	for (i = 0; i < n; i++)
+		if ((obj[i] = kmem_cache_alloc(kc, KM_NOSLEEP)) == NULL)
+			return "no memory for an object";
+	for (i = 0; i < n; i++) {
+		fill(obj[i], ca.ca_size, i);
+		if (i % per % MESH_SLABS != i / per) {
+			kmem_cache_free(kc, obj[i]);
+			obj[i] = NULL;
+		}
+	}
+	wrong = mesh_check(kc, obj, n);
+	for (i = 0; i < n; i++)
+		kmem_cache_free(kc, obj[i]);
+	if (kmem_cache_destroy(kc) != 0)
+		return "an empty cache is busy";
+	return wrong;
+}
+
 struct cache_free {
 	struct kmem_cache *cf_cache;
 	char		*cf_obj;

@@ -57,6 +57,8 @@ extern struct kmalloc_type M_TEMP[1];
  * => 8-byte aligned; 16-byte where size is a multiple of 16 (what needs it
  *    has such a size); page-aligned from a page on
  * => NULL for 0 bytes, for absurd sizes, and when there is no memory
+ * => up to a page it keeps its address but not its frame (KM_MESH): what a
+ *    device reads or writes comes from kmem_alloc
  * => flags: KM_NOSLEEP, KM_ZERO
  */
 void	*kmalloc(size_t size, struct kmalloc_type *, int flags);

@@ -36,6 +36,7 @@
  *    (e) what is in a magazine is an object of the cache, out of its slab,
  *        and nobody's by its tag
  *    (f) the depot's counts are those of its magazines
+ *    (g) a slab's twin shows the slab's frames
  *
  * 4. Bootstrap without recursion.  Static are the caches of struct kmem_cache,
  *    of headers for off-slab slabs, and of magazines.  They keep their headers

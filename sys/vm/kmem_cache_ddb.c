@@ -35,6 +35,7 @@ kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
 		.cs_fails = kc->kc_fails,
 		.cs_grown = kc->kc_grown,
 		.cs_shrunk = kc->kc_shrunk,
+		.cs_meshed = kc->kc_meshed,
 	};
 	vm_mtx_exit(&kc->kc_lock);
 }
@@ -145,6 +146,21 @@ check_place(const struct kmem_cache *kc, const struct kmem_slab *sl)
 	return NULL;
 }
 
+/* Invariant (g). */
+static const char *
+check_twin(const struct kmem_cache *kc, const struct kmem_slab *sl)
+{
+	const char *base = kmem_slab_base(kc, sl);
+	size_t off;
+
+	if (sl->sl_twin == NULL)
+		return NULL;
+	for (off = 0; off < kc->kc_slab_size; off += PAGE_SIZE)
+		if (kmem_page(sl->sl_twin + off) != kmem_page(base + off))
+			return "a slab's twin shows other frames";
+	return NULL;
+}
+
 struct sums {
 	unsigned long	slabs;
 	unsigned long	inuse;
@@ -165,7 +181,8 @@ check_list(const struct kmem_cache *kc, const struct kmem_link *list,
 		sl = kmem_link_slab(l);
 		if ((bad = check_place(kc, sl)) != NULL)
 			return bad;
-		if ((bad = check_bits(kc, sl)) != NULL)
+		if ((bad = check_bits(kc, sl)) != NULL ||
+		    (bad = check_twin(kc, sl)) != NULL)
 			return bad;
 		if (sl->sl_inuse < lo || sl->sl_inuse > hi)
 			return "a slab is on the wrong list";

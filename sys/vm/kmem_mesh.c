@@ -19,7 +19,9 @@
  *    who hands physical addresses to a device must not have its memory from
  *    here: a cache is meshed that was created with KM_MESH, as the heap's
  *    classes are, and has no constructor (what one sets up may hold its own
- *    address) and none of the watching that lies in the objects.
+ *    address), no reserve (two slabs' free objects become fewer) and none of
+ *    the watching that lies in the objects.  Who cannot live with that lets
+ *    vm_host_stop_cpus return false, and nothing is ever meshed.
  *
  * 2. What becomes of b.  Nothing but a second range of addresses, its twin:
  *    the slab is a, whose header says so (sl_twin), whose free bits stand for
@@ -66,7 +68,8 @@ static bool
 is_meshed(const struct kmem_cache *kc)
 {
 	return (kc->kc_flags & KC_MESH) && kc->kc_ctor == NULL &&
-	    kc->kc_dtor == NULL && !(kc->kc_debug & KMD_DRESSED) &&
+	    kc->kc_dtor == NULL && kc->kc_reserve == 0 &&
+	    !(kc->kc_debug & KMD_DRESSED) &&
 	    kc->kc_slab_size <= ptoa(KMEM_MESH_PAGES);
 }
 

@@ -75,7 +75,7 @@ void	vm_host_wakeup(const void *chan);
  * No other CPU runs between the two, and none was stopped where it holds a
  * mutex (after FreeBSD's stop_cpus, but at a safe point, as Linux's
  * stop_machine).  With one CPU there is nothing to do.
- * => no lock is held; not from an interrupt; does not nest
+ * => no mutex is held; not from an interrupt; does not nest
  * => false: it cannot be done, and all run as before
  */
 bool	vm_host_stop_cpus(void);
