@@ -114,7 +114,7 @@ struct kmem_cache_stats {
 	unsigned	 cs_rounds;	/* in a magazine; 0: has none */
 	uint64_t	 cs_allocs, cs_frees, cs_fails;
 	uint64_t	 cs_grown, cs_shrunk;	/* slabs, ever */
-	uint64_t	 cs_meshed;	/* of these, into another one's frames */
+	uint64_t	 cs_meshed;	/* of these, into another's frames */
 };
 void	kmem_cache_stats(struct kmem_cache *, struct kmem_cache_stats *);
 
