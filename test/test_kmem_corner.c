@@ -307,17 +307,17 @@ hold(void *arg)
 	return NULL;
 }
 
-/* Find kc's lock taken, for the 16th time, on the way to its depot. */
+/* Find kc's lock taken, for the n-th time of 16, on the way to its depot. */
 static void
-contend(struct kmem_cache *kc)
+contend(struct kmem_cache *kc, unsigned n)
 {
 	unsigned tries;
 	pthread_t t;
 	void *o;
 
 	busy = kc;
-	kc->kc_contended = 15;
-	for (tries = 0; kc->kc_contended == 15 && tries < 100; tries++) {
+	kc->kc_contended = n - 1;
+	for (tries = 0; kc->kc_contended == n - 1 && tries < 100; tries++) {
 		kmem_depot_purge(kc);
 		held = false;
 		must(pthread_create(&t, NULL, hold, NULL) == 0);
@@ -328,7 +328,7 @@ contend(struct kmem_cache *kc)
 		must(o != NULL);
 		kmem_cache_free(kc, o);
 	}
-	must(kc->kc_contended == 0);
+	must(kc->kc_contended == n % 16);
 }
 
 /* Magazines grow twice, then no more; where there are none, none come. */
@@ -351,7 +351,9 @@ START_TEST(magazines_grow)
 		kc = slab_make("grows", grow[i].size, 0);
 		must(kc->kc_mag_words == grow[i].words[0]);
 		for (n = 1; n < nitems(grow[i].words); n++) {
-			contend(kc);
+			contend(kc, 15);
+			must(kc->kc_mag_words == grow[i].words[n - 1]);
+			contend(kc, 16);
 			must(kc->kc_mag_words == grow[i].words[n]);
 		}
 		must(kmem_cache_destroy(kc) == 0);
@@ -372,7 +374,7 @@ START_TEST(refill_is_limited)
 	alloc_n(kc, 2);
 	must(cc->cc_size == 61 && cc->cc_n == 30);
 	free_n(kc, 2);
-	contend(kc);
+	contend(kc, 16);
 	kmem_depot_purge(kc);
 	alloc_n(kc, 2);
 	must(cc->cc_size == 125 && cc->cc_n == 32);
@@ -516,7 +518,19 @@ do_krealloc(void *arg)
 {
 	const struct mistake *m = arg;
 
-	krealloc(m->m_ptr, 10, m->m_type, 0);
+	/* What could stay in place: its own kfree must not be what panics. */
+	krealloc(m->m_ptr, 60, m->m_type, 0);
+}
+
+/* Have the stack below hold what would be the offset of an object. */
+static void __attribute__((__noinline__))
+zero_stack(void)
+{
+	volatile char below[1024];
+	unsigned i;
+
+	for (i = 0; i < sizeof(below); i++)
+		below[i] = 0;
 }
 
 static void
@@ -524,6 +538,7 @@ do_usable(void *arg)
 {
 	const struct mistake *m = arg;
 
+	zero_stack();
 	kmalloc_usable(m->m_ptr);
 }
 

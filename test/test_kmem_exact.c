@@ -1,0 +1,728 @@
+/*
+ * The slab layer does what it has to and no more: who wants a page gets one,
+ * and everybody else keeps what he has; a refusal leaves a cache as it was;
+ * what an interrupt, a reserve, or nobody was given is counted so.
+ */
+#include <check.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libkern/errno.h>
+#include <vm/kmem_debug_impl.h>
+#include <vm/kmem_range.h>
+#include <vm/vm_kmem.h>
+
+#include "slab_test.h"
+
+#define FRAMES		8192u		/* 32 MB */
+
+static KMALLOC_DEFINE(M_TEST, "exact", "the tests' type");
+
+static void *obj[10000];
+
+static unsigned
+debug_of(int i)
+{
+	return i % 2 ? KMD_CHECK : 0;
+}
+
+static void
+alloc_n(struct kmem_cache *kc, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		obj[i] = kmem_cache_alloc(kc, KM_NOSLEEP);
+		must(obj[i] != NULL);
+	}
+}
+
+static void
+free_n(struct kmem_cache *kc, unsigned n)
+{
+	while (n > 0)
+		kmem_cache_free(kc, obj[--n]);
+}
+
+/* What fn(arg) panics with must hold `what`.  => how many locks it leaves */
+static unsigned
+expect(void (*fn)(void *), void *arg, const char *what)
+{
+	const char *said;
+	unsigned nlocks;
+
+	said = host_panic_of(fn, arg, &nlocks);
+	if (said == NULL || strstr(said, what) == NULL)
+		ck_abort_msg("\"%s\" is not \"...%s...\"", said == NULL ?
+		    "no panic" : said, what);
+	return nlocks;
+}
+
+/*
+ * Giving back.
+ */
+
+/* A cache with one slab, which has so many pages, and is empty. */
+static struct kmem_cache *
+make_empty(const char *name, unsigned pages)
+{
+	const struct kmem_cache_args ca = { .ca_name = name,
+	    .ca_size = 3000, .ca_slab_pages = pages, .ca_flags = KM_NOMAG };
+	struct kmem_cache *kc = kmem_cache_create(&ca);
+
+	must(kc != NULL);
+	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+	must(kc->kc_nempty == 1 && kc->kc_nslabs == 1);
+	return kc;
+}
+
+/* Magazines full of objects, so many slabs of which nobody else has any. */
+static struct kmem_cache *
+make_cached(void)
+{
+	struct kmem_cache *kc = slab_make("cached", 2000, 0);
+	const unsigned n = 2 * kc->kc_per_slab;
+
+	alloc_n(kc, n);
+	free_n(kc, n);
+	must(kc->kc_nempty == 0 && kc->kc_nslabs >= 2);
+	must(slab_stats(kc).cs_inuse == 0 && slab_stats(kc).cs_cached > 0);
+	return kc;
+}
+
+/* Of each slab another object is out, so that two can be made one. */
+static struct kmem_cache *
+make_sparse(unsigned nslabs)
+{
+	const struct kmem_cache_args ca = { .ca_name = "sparse",
+	    .ca_size = 400, .ca_slab_pages = 2,
+	    .ca_flags = KM_NOMAG | KM_MESH };
+	struct kmem_cache *kc = kmem_cache_create(&ca);
+	const unsigned n = kc->kc_per_slab;
+	unsigned i;
+
+	alloc_n(kc, nslabs * n);
+	for (i = 0; i < nslabs * n; i++)
+		if (i % n != i / n)
+			kmem_cache_free(kc, obj[i]);
+	must(kc->kc_nslabs == nslabs && kc->kc_inuse == nslabs);
+	return kc;
+}
+
+/*
+ * A page is wanted: what an interrupt has freed is given first, then the first
+ * empty slab that there is, then what somebody has in his magazines, and what
+ * two slabs can share only when there is nothing else.
+ */
+START_TEST(no_more_than_wanted)
+{
+	struct kmem_cache *cached, *first, *second, *mags, *sparse;
+	unsigned long pages;
+	void *block;
+
+	slab_boot(FRAMES, debug_of(_i));
+	block = kmalloc(ptoa(5), M_TEST, 0);
+	sparse = make_sparse(8);
+	cached = make_cached();
+	mags = kmem_slab_find(cached->kc_cpu[1].cc_mag)->sl_cache;
+	first = make_empty("first", 3);
+	second = make_empty("second", 3);
+	kmem_range_drain();
+	host_set_intr(true);
+	kfree(block, M_TEST);
+	host_set_intr(false);
+
+	must(kmem_reclaim(1) == 5);
+	must(first->kc_nempty == 1 && second->kc_nempty == 1);
+	must(kmem_reclaim(1) == 3);
+	must(first->kc_nempty == 0 && second->kc_nempty == 1);
+	must(kmem_reclaim(1) == 3);
+	must(second->kc_nempty == 0 && slab_stats(cached).cs_cached > 0);
+	pages = atop(cached->kc_slab_size) * cached->kc_nslabs;
+	if (_i / 2 == 0) {
+		must(kmem_reclaim(1) == pages && pages > 1);
+		must(sparse->kc_meshed == 0);
+	} else {
+		must(kmem_reclaim(pages + 1) > pages + 1);
+		must(sparse->kc_meshed > 0);
+	}
+	must(slab_stats(cached).cs_cached == 0 && cached->kc_nslabs == 0);
+	/* The magazines' own slab has become empty, and was not needed. */
+	must(mags->kc_nempty == 1 && mags->kc_inuse == 0);
+	must(kmem_reclaim(1) == 1 && mags->kc_nempty == 0);
+	if (_i / 2 == 0)
+		must(kmem_reclaim(1) > 1 && sparse->kc_meshed > 0);
+	must(kmem_reclaim(1) == 0);
+	slab_check();
+}
+END_TEST
+
+/* Who waits for a cache is woken each time that a reaper lets go of it. */
+START_TEST(woken_once_a_cache)
+{
+	struct kmem_cache *kc = NULL;
+	unsigned n = 0;
+	uint64_t before;
+
+	slab_boot(FRAMES, debug_of(_i));
+	slab_make("one more", 64, 0);
+	while ((kc = kmem_cache_next(kc)) != NULL)
+		n++;
+	kmem_cache_reap_all();
+	host_advance(KMEM_REAP_TICKS);
+	kmem_reap_tick();
+	host_advance(KMEM_REAP_TICKS);
+	before = host_wakeups();
+	must(kmem_reap_tick() == 0);
+	must(host_wakeups() == before + n);
+}
+END_TEST
+
+/* Where an interrupt has left nothing there is nothing to lock. */
+START_TEST(nothing_kept)
+{
+	uint64_t before;
+
+	slab_boot(FRAMES, debug_of(_i));
+	before = host_locks()->hl_mtx;
+	must(kmem_pages_drain() == 0);
+	must(host_locks()->hl_mtx == before);
+}
+END_TEST
+
+/*
+ * A slab goes to the front of its list when it comes into another eighth, and
+ * stays where it is as long as it does not.
+ */
+START_TEST(moved_by_eighths)
+{
+	struct kmem_cache *kc;
+	struct kmem_slab *a, *b;
+	unsigned i, n, step;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("eighths", 100, KM_NOMAG);
+	n = kc->kc_per_slab;
+	step = 1u << kc->kc_bin_shift;
+	must(step >= 4);
+	alloc_n(kc, 2 * n);
+	a = kmem_slab_find(obj[0]);
+	b = kmem_slab_find(obj[n]);
+	/* Both have two more out than their eighth begins with; b came last. */
+	for (i = 0; i < n - step - 2; i++)
+		kmem_cache_free(kc, obj[i]);
+	for (i = 0; i < n - step - 2; i++)
+		kmem_cache_free(kc, obj[n + i]);
+	must(a->sl_inuse == step + 2 && b->sl_inuse == step + 2);
+	kmem_cache_free(kc, obj[i]);
+	must(a->sl_inuse == step + 1);
+	must(kmem_slab_find(kmem_cache_alloc(kc, 0)) == b);
+	slab_check();
+}
+END_TEST
+
+/* A cache that has no magazines is not searched for any. */
+START_TEST(no_magazines)
+{
+	struct kmem_cache *kc;
+	uint64_t before;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("without", 64, KM_NOMAG);
+	before = host_locks()->hl_mtx;
+	must(kmem_cache_reap(kc) == 0);
+	must(host_locks()->hl_mtx == before + 1);
+	must(kmem_cache_destroy(kc) == 0);
+}
+END_TEST
+
+/*
+ * What a CPU got back last it gives out first, whoever comes there next: his
+ * first allocation goes the long way.
+ */
+static void
+leave(void *arg)
+{
+	struct kmem_cache *kc = arg;
+	const struct kmem_cpu *cc;
+	unsigned n = 200;
+
+	alloc_n(kc, n);
+	cc = &kc->kc_cpu[host_cpu.hc_number];
+	while (cc->cc_mag == NULL || cc->cc_prev_n == 0 || cc->cc_n < 5)
+		kmem_cache_free(kc, obj[--n]);
+	obj[0] = obj[n];
+}
+
+static void
+find(void *arg)
+{
+	obj[1] = kmem_cache_alloc(arg, 0);
+}
+
+START_TEST(last_is_first)
+{
+	struct kmem_cache *kc;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("last", 64, 0);
+	slab_on_other_cpu(leave, kc);
+	slab_on_other_cpu(find, kc);
+	must(obj[0] == obj[1]);
+	slab_check();
+}
+END_TEST
+
+/*
+ * What should not be there, in the magazine that is looked at last or in the
+ * one before: the reap goes on, and says so in the end.
+ */
+static void
+do_reap(void *arg)
+{
+	kmem_cache_reap(arg);
+}
+
+START_TEST(bad_in_a_magazine)
+{
+	struct kmem_cache *kc;
+	const struct kmem_mag *mag;
+	struct kmem_cpu *cc;
+	char want[80];
+	unsigned n;
+	int on_stack;
+
+	slab_boot(FRAMES, 0);
+	kc = slab_make("bad", 64, 0);
+	cc = &kc->kc_cpu[1];
+	n = 200;
+	alloc_n(kc, n);
+	while (cc->cc_mag == NULL || cc->cc_prev == NULL)
+		kmem_cache_free(kc, obj[--n]);
+	kmem_cache_free(kc, &on_stack);
+	for (mag = cc->cc_mag; _i == 1 && cc->cc_mag == mag; )
+		kmem_cache_free(kc, obj[--n]);
+	snprintf(want, sizeof(want), "kmem_cache_reap(bad, %p)",
+	    (void *)&on_stack);
+	must(expect(do_reap, kc, want) == 0);
+	must(slab_stats(kc).cs_cached == 0 && cc->cc_mag == NULL);
+	free_n(kc, n);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Refusals.
+ */
+static int
+construct(void *o, void *arg, int flags)
+{
+	return 0;
+}
+
+static void
+alloc_zero(void *arg)
+{
+	kmem_cache_alloc(arg, KM_ZERO);
+}
+
+/* Nothing is taken, freed, moved or counted where no object was at hand. */
+START_TEST(refused_as_it_was)
+{
+	const struct kmem_cache_args ca = { .ca_name = "made",
+	    .ca_size = 64, .ca_ctor = construct };
+	static struct kmem_cache was;
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	unsigned n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = kmem_cache_create(&ca);
+	cc = &kc->kc_cpu[1];
+	memcpy(&was, kc, sizeof(was));
+	must(expect(alloc_zero, kc, "KM_ZERO would undo the constructor") == 0);
+	must(memcmp(&was, kc, sizeof(was)) == 0);
+	/* The loaded magazine is empty, and the one before it full. */
+	alloc_n(kc, 300);
+	free_n(kc, 300);
+	for (n = 0; cc->cc_n != 0 || cc->cc_prev_n == 0; n++)
+		obj[n] = kmem_cache_alloc(kc, 0);
+	memcpy(&was, kc, sizeof(was));
+	must(expect(alloc_zero, kc, "KM_ZERO would undo the constructor") == 0);
+	must(memcmp(&was, kc, sizeof(was)) == 0);
+	free_n(kc, n);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* What is not so is said before anything is done about it. */
+static void
+do_reap_bare(void *arg)
+{
+	struct kmem_cache *kc = arg;
+
+	kmem_slab_destroy(kc, kmem_link_slab(kc->kc_full.kl_next));
+}
+
+START_TEST(asserted)
+{
+	struct kmem_cache *kc;
+	struct kmem_slab *sl;
+	paddr_t pa;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("asserts", PAGE_SIZE, KM_NOMAG);
+	alloc_n(kc, kc->kc_per_slab);
+	sl = kmem_slab_find(obj[0]);
+	must(expect(do_reap_bare, kc, "sl->sl_inuse == 0") == 0);
+	must(kmem_slab_find(obj[0]) == sl && sl->sl_cache == kc);
+	free_n(kc, kc->kc_per_slab);
+	must(kc->kc_nempty == 1);
+	/* Somebody has taken a page from under it. */
+	must(pmap_kremove(trunc_page((vaddr_t)obj[0]), 1, &pa) == 1);
+	must(expect(do_reap, kc, "pg != NULL") == 0);
+}
+END_TEST
+
+/*
+ * Links that were written over, on either side of what is to come off a list.
+ */
+static void
+do_free(void *arg)
+{
+	struct kmem_cache *kc;
+	void *o;
+
+	must(kmem_cache_find(arg, &kc, &o));
+	kmem_cache_free(kc, o);
+}
+
+static void
+do_destroy(void *arg)
+{
+	kmem_cache_destroy(arg);
+}
+
+START_TEST(torn_links)
+{
+	struct kmem_cache *kc, *around[2];
+	struct kmem_link *l, forged;
+	unsigned n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	around[0] = slab_make("before", 64, 0);
+	kc = slab_make("torn", 64, KM_NOMAG);
+	around[1] = slab_make("after", 64, 0);
+	n = kc->kc_per_slab;
+	alloc_n(kc, 3 * n);
+	must(around[1]->kc_all.kl_prev == &kc->kc_all);
+	if (_i / 2 % 2) {
+		l = &kmem_slab_find(obj[n])->sl_link;
+		must(l->kl_next != &kc->kc_full && l->kl_prev != &kc->kc_full);
+	} else {
+		free_n(kc, 3 * n);
+		l = &kc->kc_all;
+	}
+	forged = *l;
+	if (_i / 4)
+		l->kl_next->kl_prev = &forged;
+	else
+		l->kl_prev->kl_next = &forged;
+	if (_i / 2 % 2)
+		expect(do_free, obj[n], "which slabs are listed by, were "
+		    "written over");
+	else
+		expect(do_destroy, kc, "were written over");
+	/* Nothing was written to where it leads. */
+	must(forged.kl_next == l->kl_next && forged.kl_prev == l->kl_prev);
+}
+END_TEST
+
+/* A magazine's link that leads to one, by an address that none has. */
+static void
+do_next(void *arg)
+{
+	kmem_mag_next(arg);
+}
+
+START_TEST(led_astray)
+{
+	const vaddr_t va = VM_MISC_MAX - ptoa(64);
+	struct kmem_cache *kc;
+	struct kmem_mag *mag, *next;
+	uintptr_t link;
+	paddr_t pa;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("astray", 64, 0);
+	while (kc->kc_nfull < 2) {
+		alloc_n(kc, 500);
+		free_n(kc, 500);
+	}
+	mag = kc->kc_full_mags;
+	next = kmem_mag_next(mag);
+	link = mag->m_link;
+	must(pmap_kextract(trunc_page((vaddr_t)next), &pa));
+	must(vm_map_insert(kernel_map, va, va + PAGE_SIZE, VM_PROT_RW,
+	    "alias") == 0);
+	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
+	mag->m_link = link ^ (uintptr_t)next ^
+	    (va + ((vaddr_t)next & PAGE_MASK));
+	must(expect(do_next, mag, "was written over") == 0);
+	mag->m_link = link;
+	must(kmem_mag_next(mag) == next);
+}
+END_TEST
+
+/*
+ * The heap.
+ */
+
+/* A request that cannot be met at all costs nobody anything. */
+START_TEST(absurd)
+{
+	struct kmem_cache *kc;
+	unsigned long cached;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = make_cached();
+	cached = slab_stats(kc).cs_cached;
+	must(kmalloc(VM_HEAP_MAX - VM_HEAP_MIN + 1, M_TEST, 0) == NULL);
+	must(kmalloc(SIZE_MAX, M_TEST, 0) == NULL);
+	must(slab_stats(kc).cs_cached == cached);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* A page of a class is one where there are zones between them, too. */
+START_TEST(page_aligned_pages)
+{
+	unsigned i;
+
+	slab_boot(FRAMES, KMD_CHECK | KMD_REDZONE);
+	for (i = 0; i < 10; i++) {
+		obj[i] = kmalloc(PAGE_SIZE, M_TEST, 0);
+		must(page_aligned((vaddr_t)obj[i]));
+	}
+	while (i > 0)
+		kfree(obj[--i], M_TEST);
+	slab_done();
+}
+END_TEST
+
+static struct kmalloc_stats
+figures(const struct kmalloc_type *kt)
+{
+	struct kmalloc_stats ks;
+
+	kmalloc_stats(kt, &ks);
+	return ks;
+}
+
+/* n at a time, and back. */
+static void
+use(struct kmalloc_type *kt, size_t size, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		obj[i] = kmalloc(size, kt, 0);
+	while (i > 0)
+		kfree(obj[--i], kt);
+	must(figures(kt).ks_inuse == 0 && figures(kt).ks_bytes == 0);
+}
+
+/*
+ * The high water: looked at when a magazine was not enough, each 16th time,
+ * and for each block of pages; and it does not fall.
+ */
+START_TEST(high_water)
+{
+	static KMALLOC_DEFINE(M_FAST, "fast", "what magazines have");
+
+	slab_boot(FRAMES, debug_of(_i));
+	use(M_TEST, ptoa(5), 1);
+	use(M_TEST, ptoa(2), 1);
+	must(figures(M_TEST).ks_high == ptoa(5));
+	use(M_TEST, 64, 300);
+	must(figures(M_TEST).ks_high == ptoa(5));
+	if (_i % 2) {
+		use(M_FAST, 64, 17);
+		must(figures(M_FAST).ks_high == 16 * 64);
+		return;
+	}
+	/* The first goes the long way, as its type is not known yet. */
+	use(M_FAST, 64, 17);
+	must(figures(M_FAST).ks_high == 0);
+}
+END_TEST
+
+/* Zeroes are written where they are asked for. */
+START_TEST(not_zeroed)
+{
+	char *p, *q;
+	size_t i;
+
+	slab_boot(FRAMES, debug_of(_i));
+	q = kmalloc(1000, M_TEST, 0);
+	p = kmalloc(64, M_TEST, 0);
+	slab_fill(q, 1000, 1);
+	kfree(q, M_TEST);
+	memset(p, 0, 64);
+	must(krealloc(p, 1000, M_TEST, 0) == q);
+	for (i = 0; i < 64; i++)
+		must(q[i] == 0);
+	slab_fill(q, 64, 1);
+	must(slab_holds(q, 1000, 1));
+	kfree(q, M_TEST);
+	slab_done();
+}
+END_TEST
+
+/* Two CPUs use a type for the first time, and it is registered once. */
+#define NTYPES		1000u
+
+static struct kmalloc_type types[NTYPES];
+static atomic_uint arrived;
+
+static void *
+first_use(void *arg)
+{
+	unsigned i, spins;
+	void *p;
+
+	for (i = 0; i < NTYPES; i++) {
+		arrived++;
+		for (spins = 0; arrived < 2 * (i + 1); spins++)
+			if (spins > 10000)
+				sched_yield();
+		p = kmalloc(64, &types[i], 0);
+		kfree(p, &types[i]);
+	}
+	return NULL;
+}
+
+START_TEST(registered_once)
+{
+	const struct kmalloc_type *kt = NULL;
+	unsigned i, n = 0;
+	pthread_t t;
+
+	slab_boot(FRAMES, debug_of(_i));
+	for (i = 0; i < NTYPES; i++)
+		types[i].kt_name = "one of many";
+	must(pthread_create(&t, NULL, first_use, NULL) == 0);
+	first_use(NULL);
+	must(pthread_join(t, NULL) == 0);
+	while ((kt = kmalloc_next(kt)) != NULL) {
+		must(kt >= types && kt < types + NTYPES);
+		must(n++ < NTYPES);
+		must(figures(kt).ks_requests == 2);
+	}
+	must(n == NTYPES);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Counted.
+ */
+
+/* What comes of the reserve is, and what does not come is not. */
+START_TEST(reserve_counted)
+{
+	const struct kmem_cache_args ca = { .ca_name = "reserve",
+	    .ca_size = 600, .ca_reserve = 3 };
+	struct kmem_cache *kc;
+	unsigned n, i;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = kmem_cache_create(&ca);
+	must(kc != NULL && slab_stats(kc).cs_rounds == 0);
+	host_set_intr(true);
+	for (n = 0; (obj[n] = kmem_cache_alloc(kc, 0)) != NULL; n++)
+		continue;
+	must(n + 3 == kc->kc_per_slab * kc->kc_nslabs);
+	for (i = 1; i <= 3; i++) {
+		obj[n++] = kmem_cache_alloc(kc, KM_RESERVE);
+		must(obj[n - 1] != NULL && slab_stats(kc).cs_allocs == n);
+		must(slab_stats(kc).cs_fails == 1);
+	}
+	must(kmem_cache_alloc(kc, KM_RESERVE) == NULL);
+	must(slab_stats(kc).cs_allocs == n && slab_stats(kc).cs_fails == 2);
+	free_n(kc, n);
+	host_set_intr(false);
+	must(slab_stats(kc).cs_frees == n);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* A sample is looked for where a magazine was empty, and nowhere else. */
+START_TEST(sampled_at_a_refill)
+{
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	unsigned n, nguards = 0;
+	bool empty, guard;
+
+	slab_boot(FRAMES, KMD_SAMPLE);
+	kc = slab_make("sampled", 64, 0);
+	cc = &kc->kc_cpu[1];
+	kmem_guard_every(1);
+	for (n = 0; n < 300; n++) {
+		empty = cc->cc_n == 0;
+		obj[n] = kmem_cache_alloc(kc, 0);
+		guard = kmem_guard_find(obj[n]) != NULL;
+		must(guard == empty);
+		nguards += guard;
+	}
+	must(nguards > 3 && nguards < 100);
+	free_n(kc, n);
+	must(kmem_cache_destroy(kc) == 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("kmem_exact");
+	TCase *tc = tcase_create("kmem_exact");
+	SRunner *sr;
+	int failed;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	suite_add_tcase(s, tc);
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, no_more_than_wanted, 0, 4);
+	tcase_add_loop_test(tc, woken_once_a_cache, 0, 2);
+	tcase_add_loop_test(tc, nothing_kept, 0, 2);
+	tcase_add_loop_test(tc, moved_by_eighths, 0, 2);
+	tcase_add_loop_test(tc, no_magazines, 0, 2);
+	tcase_add_loop_test(tc, last_is_first, 0, 2);
+	tcase_add_loop_test(tc, bad_in_a_magazine, 0, 2);
+	tcase_add_loop_test(tc, refused_as_it_was, 0, 2);
+	tcase_add_loop_test(tc, asserted, 0, 2);
+	tcase_add_loop_test(tc, torn_links, 0, 8);
+	tcase_add_loop_test(tc, led_astray, 0, 2);
+	tcase_add_loop_test(tc, absurd, 0, 2);
+	tcase_add_test(tc, page_aligned_pages);
+	tcase_add_loop_test(tc, high_water, 0, 2);
+	tcase_add_loop_test(tc, not_zeroed, 0, 2);
+	tcase_add_loop_test(tc, registered_once, 0, 2);
+	tcase_add_loop_test(tc, reserve_counted, 0, 2);
+	tcase_add_test(tc, sampled_at_a_refill);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
