@@ -1,9 +1,8 @@
 /*
  * The machine, played by a user program: vm/pmap.h.
  *
- * Physical memory is a memfd of nframes pages, seen whole at `phys`.  The
- * kernel's addresses are reserved (PROT_NONE), and to map one is to mmap the
- * frame's page of the memfd over it; a user pmap only keeps records.
+ * What the kernel's pages show the process sees, by calls of the host's
+ * (host_mem.c); of a user pmap there are only records.
  *
  * Those records are page tables: one for each 4 MB in use, in a hash by
  * address, and each costs a frame of the machine (VM_PAGE_PTP), as on i386:
@@ -13,26 +12,17 @@
  * takes a page away first marks its record stale, then flushes (the range is
  * reserved anew), and only then counts its frame as shown no more.  Whether
  * a page was used nobody here can see: host_access() is the CPU's part.
- *
- * Linux lets a process have 65,530 separate mappings (vm.max_map_count), so
- * a machine whose frames are scattered holds some 250 MB in use.
  */
-#define _GNU_SOURCE
-#include <sys/mman.h>
-
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>
 #include <vm/vm_host.h>
 #include <vm/vm_phys.h>
 
-#include "host.h"
+#include "host_mem.h"
 
 #define PTP_SHIFT	22		/* a page table covers 4 MB */
 #define PTP_SIZE	(1UL << PTP_SHIFT)
@@ -66,13 +56,11 @@ static struct pmap kernel_pmap_store;
 struct pmap *const kernel_pmap = &kernel_pmap_store;
 
 static const struct pmap *active = &kernel_pmap_store;
-static int memfd = -1;
 static pfn_t nframes;
-static char *phys;
 static _Atomic uint16_t *shown;	/* by frame: pages that show it */
 static struct vm_mtx events_lock;
 static struct host_event events[HOST_NEVENTS];
-static uint64_t nevents, nsyscalls;
+static uint64_t nevents;
 
 static void
 event(enum host_event_kind kind, struct pmap *pm, vaddr_t sva, vaddr_t eva,
@@ -105,152 +93,16 @@ host_event(uint64_t i)
 	return &events[i % HOST_NEVENTS];
 }
 
-/*
- * What the host's calls take of this thread's time, if somebody asks: in a
- * benchmark they stand where a kernel writes a page table.
- */
-static bool timing;
-static uint64_t clock_cost;	/* of one look at the clock */
-static _Atomic uint64_t syscall_ns;
-
-static uint64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-void
-host_syscalls_timed(bool on)
-{
-	uint64_t t, least = UINT64_MAX;
-	unsigned i;
-
-	for (i = 0; i < 1000; i++) {
-		t = clock_ns();
-		t = clock_ns() - t;
-		least = t < least ? t : least;
-	}
-	clock_cost = least;
-	timing = on;
-}
-
-uint64_t
-host_syscall_ns(void)
-{
-	return syscall_ns;
-}
-
-static uint64_t
-call_begins(void)
-{
-	return timing ? clock_ns() : 0;
-}
-
-/* Half of each look at the clock lies within what it measures. */
-static void
-call_ends(uint64_t since)
-{
-	nsyscalls++;
-	if (timing)
-		syscall_ns += clock_ns() - since + clock_cost;
-}
-
-/*
- * The host's own address space.
- */
-static void
-reserve(vaddr_t start, vaddr_t end, int how)
-{
-	const uint64_t since = call_begins();
-	void *want = (void *)start;
-	void *got = mmap(want, end - start, PROT_NONE, MAP_PRIVATE |
-	    MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0);
-
-	call_ends(since);
-	if (got != want)
-		vm_host_panic("host_pmap: reserve [%#lx, %#lx): %s", start, end,
-		    got == MAP_FAILED ? strerror(errno) : "not there");
-}
-
-static int
-host_prot(vm_prot_t prot)
-{
-	return (prot & VM_PROT_READ ? PROT_READ : 0) |
-	    (prot & VM_PROT_WRITE ? PROT_WRITE : 0);
-}
-
-/*
- * Have [start, end) show the frames from pa on.  They are there when it
- * returns (MAP_POPULATE), as on a machine whose memory is there: the host
- * would give them one by one when they are touched, which costs more.
- */
-static void
-host_map(vaddr_t start, vaddr_t end, paddr_t pa, vm_prot_t prot)
-{
-	const uint64_t since = call_begins();
-	void *got = mmap((void *)start, end - start, host_prot(prot),
-	    MAP_SHARED | MAP_FIXED | MAP_POPULATE, memfd, (off_t)pa);
-
-	call_ends(since);
-	if (got == MAP_FAILED)
-		vm_host_panic("host_pmap: map [%#lx, %#lx) to frame %#lx: %s",
-		    start, end, pa, strerror(errno));
-}
-
-static void
-host_protect(vaddr_t start, vaddr_t end, vm_prot_t prot)
-{
-	const uint64_t since = call_begins();
-	const int error = mprotect((void *)start, end - start,
-	    host_prot(prot));
-
-	call_ends(since);
-	if (error != 0)
-		vm_host_panic("host_pmap: protect [%#lx, %#lx) %#x: %s", start,
-		    end, prot, strerror(errno));
-}
-
-uint64_t
-host_syscalls(void)
-{
-	return nsyscalls;
-}
-
 void
 host_pmap_bootstrap(pfn_t n)
 {
-	const size_t size = (size_t)n << PAGE_SHIFT;
-
 	vm_mtx_init(&events_lock, "host events");
 	vm_mtx_init(&kernel_pmap->pm_lock, "kernel pmap");
-	/* Before the host chooses where the view goes: it may choose these. */
-	reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
-	    MAP_FIXED_NOREPLACE);
+	host_mem_bootstrap(n);
 	nframes = n;
-	memfd = memfd_create("holm-frames", MFD_CLOEXEC);
-	if (memfd < 0 || ftruncate(memfd, (off_t)size) != 0)
-		vm_host_panic("host_pmap: memory of %u frames: %s", n,
-		    strerror(errno));
-	phys = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED |
-	    MAP_NORESERVE, memfd, 0);
-	if (phys == MAP_FAILED)
-		vm_host_panic("host_pmap: view of %u frames: %s", n,
-		    strerror(errno));
 	shown = calloc(n, sizeof(*shown));
 	if (shown == NULL)
 		vm_host_panic("host_pmap: no memory for %u counts", n);
-}
-
-void *
-host_phys(paddr_t pa)
-{
-	if (pa >> PAGE_SHIFT >= nframes)
-		vm_host_panic("host_phys(%#lx): there are %u frames", pa,
-		    nframes);
-	return phys + pa;
 }
 
 /*
@@ -418,7 +270,7 @@ pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 	vm_mtx_enter(&pm->pm_lock);
 	error = need_table(pm, va);
 	if (error == 0 && pm == kernel_pmap)
-		host_map(va, va + PAGE_SIZE, pa, prot);
+		host_mem_show(va, va + PAGE_SIZE, pa, prot);
 	if (error == 0)
 		enter_page(pm, va, pa, prot);
 	vm_mtx_exit(&pm->pm_lock);
@@ -499,7 +351,7 @@ remove_locked(struct pmap *pm, vaddr_t sva, vaddr_t eva, paddr_t *pa)
 		return 0;
 	event(HOST_REMOVE, pm, sva, eva, 0);
 	if (pm == kernel_pmap)
-		reserve(sva, eva, MAP_FIXED);
+		host_mem_hide(sva, eva);
 	event(HOST_FLUSH, pm, sva, eva, 0);
 	for (va = sva; va != eva; va = end) {
 		end = ptp_end(va, eva);
@@ -554,7 +406,7 @@ enter_run(vaddr_t va, vaddr_t eva, const paddr_t *pa, vm_prot_t prot)
 		check_kenter(va + ptoa(n), pa[n], prot);
 		n++;
 	} while (va + ptoa(n) != eva && pa[n] == pa[0] + ptoa(n));
-	host_map(va, va + ptoa(n), pa[0], prot);
+	host_mem_show(va, va + ptoa(n), pa[0], prot);
 	for (i = 0; i < n; i++)
 		enter_page(kernel_pmap, va + ptoa(i), pa[i], prot);
 	return n;
@@ -615,7 +467,7 @@ pmap_protect(struct pmap *pm, vaddr_t sva, vaddr_t eva, vm_prot_t prot)
 		if (!mapped)
 			continue;
 		if (pm == kernel_pmap)
-			host_protect(va, end, prot);
+			host_mem_protect(va, end, prot);
 		for (; va != end; va += PAGE_SIZE) {
 			paddr_t *pte = pte_of(ptp_find(pm, va), va);
 
