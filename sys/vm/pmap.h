@@ -41,6 +41,8 @@ extern struct pmap *const kernel_pmap;
  *    has changed
  * => a user address (below VM_MAX_ADDRESS) is mapped for user mode
  * => a kernel page table made for it is visible in every pmap, and stays
+ * => what is in a frame that was replaced in the kernel's, and that nobody
+ *    shows any more, may be lost: it is on its way to vm_phys
  */
 int	pmap_enter(struct pmap *, vaddr_t va, paddr_t pa, vm_prot_t prot);
 
@@ -97,6 +99,8 @@ int	pmap_kenter(vaddr_t va, const paddr_t *pa, unsigned n, vm_prot_t prot);
  * Unmap what is mapped of n pages of the kernel from va on, and hand out the
  * frames, in the order of their addresses.
  * => how many there were; pa has room for n
+ * => what is in those that nobody shows any more may be lost, as for
+ *    pmap_enter; pmap_remove keeps it
  */
 unsigned pmap_kremove(vaddr_t va, unsigned n, paddr_t *pa);
 

@@ -126,6 +126,7 @@ parties_load(unsigned who, unsigned flags)
 	if (flags & FRUGAL)
 		setenv("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0", 1);
 	kmem_debug_set(flags & CHECKED ? KMD_CHECK : 0);
+	host_set_flat(true);
 	host_boot(FRAMES);
 	host_set_sleep(true, NULL);
 	parties[SLAB].pa_cache_alloc = kmem_cache_alloc;

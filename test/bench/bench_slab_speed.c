@@ -32,8 +32,6 @@ struct row {
 	double		 r_cpu_ns[NPARTIES][MAXSLICES];
 	double		 r_cpu[NPARTIES];
 	double		 r_calls;	/* of the host's, ours, an operation */
-	double		 r_net_ns[MAXSLICES];	/* ours, without those */
-	double		 r_net;
 };
 static struct row *plain, *checked;	/* shared with the children */
 
@@ -65,20 +63,6 @@ timed(struct row *r, unsigned i, size_t n)
 	r->r_last_cpu = process_ns() - cpu;
 	if (i == ours(r))
 		r->r_calls = (double)(host_syscalls() - calls) / (double)n;
-	return t;
-}
-
-/* Of one thread of ours, what it does itself. */
-static double
-timed_net(struct row *r, size_t n)
-{
-	uint64_t ns;
-	double t;
-
-	host_syscalls_timed(true);
-	ns = host_syscall_ns();
-	t = timed(r, ours(r), n) - (double)(host_syscall_ns() - ns);
-	host_syscalls_timed(false);
 	return t;
 }
 
@@ -144,9 +128,6 @@ figures(const struct row *r, unsigned peer)
 			    r->r_median[i] : us, r->r_median[i == KMALLOC ?
 			    peer : i], "%s%s.%u.%s", opt.o_prefix, w->w_name,
 			    w->w_threads, parties[i].pa_name);
-	if (w->w_threads == 1)
-		bench_figure("ns/op", r->r_net, r->r_median[peer],
-		    "%s%s.%u.net", opt.o_prefix, w->w_name, w->w_threads);
 	bench_figure("ns/op", checked->r_median[ours(r)], r->r_median[peer],
 	    "%s%s.%u.checked", opt.o_prefix, w->w_name, w->w_threads);
 }
@@ -179,9 +160,9 @@ report(const struct row *r)
 		return;
 	}
 	ratio = r->r_median[ours(r)] / r->r_median[peer];
-	printf(" %7.3f %5.2f %-8s%8.1f %8.1f %7.3f\n", ratio, w->w_target,
+	printf(" %7.3f %5.2f %-8s%8.1f %7.3f\n", ratio, w->w_target,
 	    ratio <= w->w_target ? "met" : "NOT MET",
-	    checked->r_median[ours(r)], r->r_net, 1000 * r->r_calls);
+	    checked->r_median[ours(r)], 1000 * r->r_calls);
 	figures(r, peer);
 	if (w->w_threads > 1)
 		report_cpu(r);
@@ -212,8 +193,6 @@ measure(void *arg)
 			r->r_ns[i][s] = timed(r, i, n) / (double)n;
 			r->r_cpu_ns[i][s] = r->r_last_cpu / (double)n;
 		}
-		if (r->r_work->w_threads == 1)
-			r->r_net_ns[s] = timed_net(r, n) / (double)n;
 	}
 	for (i = 0; i < NPARTIES; i++) {
 		if (!takes_part(r, i))
@@ -221,7 +200,6 @@ measure(void *arg)
 		r->r_median[i] = bench_median(r->r_ns[i], opt.o_slices);
 		r->r_cpu[i] = bench_median(r->r_cpu_ns[i], opt.o_slices);
 	}
-	r->r_net = bench_median(r->r_net_ns, opt.o_slices);
 }
 
 static bool
@@ -271,14 +249,13 @@ bench_slab_speed(char **names)
 	printf("\nNanoseconds for an allocation and a free; medians of %u "
 	    "slices of %.0f ms, in turn,\nafter a warm-up.  The ratio is that "
 	    "of slab, or of kmalloc where slab has none, to\nthe fastest "
-	    "peer's.  Checked: the same with KMD_CHECK.  Calls: the host "
-	    "machine's mmap\nand mprotect, which stand where a kernel writes "
-	    "a page table, for 1,000 operations;\nnet: ours without what "
-	    "those took.\n\n"
+	    "peer's.  Checked: the same with KMD_CHECK.  Calls: of the "
+	    "host's mmap and the\nlike, by our machine, for 1,000 "
+	    "operations.\n\n"
 	    "%-12s", opt.o_slices, opt.o_slice_ns / 1e6, "  threads");
 	for (i = 0; i < NPARTIES; i++)
 		printf(" %8s", parties[i].pa_name);
-	printf("   ratio target         checked      net   calls\n");
+	printf("   ratio target         checked   calls\n");
 	fflush(stdout);
 	rows(workloads, nworkloads, names);
 	rows(thread_workloads, nthread_workloads, names);

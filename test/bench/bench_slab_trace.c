@@ -281,9 +281,7 @@ takes_part(unsigned i)
 struct times {
 	double		t_ns[NPARTIES][MAX_ROUNDS];
 	double		t_median[NPARTIES];
-	uint64_t	t_syscalls;	/* of the host machine, a round */
-	double		t_net_ns[MAX_ROUNDS];	/* ours without those */
-	double		t_net;
+	uint64_t	t_syscalls;	/* of our machine's, a round */
 };
 static struct times *warm, *cold;	/* shared with the children */
 
@@ -298,24 +296,6 @@ replay_timed(struct times *ts, unsigned i, struct replay *re)
 	t = cpu_ns() - t;
 	if (i == SLAB)
 		ts->t_syscalls = host_syscalls() - calls;
-	BY_KIND(p, replay_rest, re);
-	return t;
-}
-
-/* Ours; what it does itself. */
-static double
-replay_net(struct times *ts, struct replay *re)
-{
-	const struct party *p = &parties[SLAB];
-	uint64_t ns;
-	double t;
-
-	host_syscalls_timed(true);
-	ns = host_syscall_ns();
-	t = cpu_ns();
-	BY_KIND(p, replay_ops, re, trace.op, trace.op + trace.nops);
-	t = cpu_ns() - t - (double)(host_syscall_ns() - ns);
-	host_syscalls_timed(false);
 	BY_KIND(p, replay_rest, re);
 	return t;
 }
@@ -341,11 +321,7 @@ time_warm(void *arg)
 			if (round > 0)
 				warm->t_ns[i][round - 1] = t;
 		}
-		if (round > 0)
-			warm->t_net_ns[round - 1] = replay_net(warm,
-			    &re[SLAB]);
 	}
-	warm->t_net = bench_median(warm->t_net_ns, rounds);
 	for (i = 0; i < NPARTIES; i++)
 		if (takes_part(i))
 			warm->t_median[i] = bench_median(warm->t_ns[i],
@@ -361,15 +337,12 @@ time_cold(void *arg)
 	struct replay re;
 
 	parties_load(1u << i, 0);
-	if (!party_there(&parties[i]))
+	if (!takes_part(i))
 		return;
 	replay_init(&re);
-	if (i == SLAB || i == KMALLOC)
+	if (i == SLAB)
 		replay_caches(&re);
-	if (i == KMALLOC)	/* it takes no part, and lends its place */
-		cold->t_net_ns[round] = replay_net(cold, &re);
-	else
-		cold->t_ns[i][round] = replay_timed(cold, i, &re);
+	cold->t_ns[i][round] = replay_timed(cold, i, &re);
 }
 
 static void
@@ -387,11 +360,9 @@ report_times(const char *what, const struct times *t)
 		if (t->t_median[i] != 0 &&
 		    (best == 0 || t->t_median[i] < t->t_median[best]))
 			best = i;
-	printf(" %7.3f  1.00 %-8s%8.1f\n", t->t_median[SLAB] /
+	printf(" %7.3f  1.00 %s\n", t->t_median[SLAB] /
 	    t->t_median[best], t->t_median[SLAB] <= t->t_median[best] ?
-	    "met" : "NOT MET", t->t_net / 1e6);
-	bench_figure("ms", t->t_net / 1e6, t->t_median[best] / 1e6,
-	    "%strace.%s.net", opt.o_prefix, what);
+	    "met" : "NOT MET");
 	for (i = FIRST_PEER; i < NPARTIES; i++)
 		if (t->t_median[i] != 0)
 			bench_figure("ms", t->t_median[SLAB] / 1e6,
@@ -412,21 +383,19 @@ times(void)
 	bench_apart(time_warm, &rounds, "trace, warm");
 	for (arg = 0; arg < rounds * NPARTIES; arg++)
 		bench_apart(time_cold, &arg, arg == 0 ? "trace, cold" : NULL);
-	cold->t_net = bench_median(cold->t_net_ns, rounds);
 	for (i = 0; i < NPARTIES; i++)
 		if (cold->t_ns[i][0] != 0)
 			cold->t_median[i] = bench_median(cold->t_ns[i],
 			    rounds);
 	printf("Milliseconds for the %zu operations of the recording; medians "
 	    "of %u.\nWarm: in one process, in turn, all having done it before; "
-	    "cold: in a new process.\nOf ours, the host machine's pmap makes "
-	    "%llu system calls warm, %llu cold; \"net\" is without\nwhat "
-	    "those took.\n\n%-24s", trace.nops, rounds,
+	    "cold: in a new process.\nOf the host, our machine asks "
+	    "%llu system calls warm, %llu cold.\n\n%-24s", trace.nops, rounds,
 	    (unsigned long long)warm->t_syscalls,
 	    (unsigned long long)cold->t_syscalls, "");
 	for (i = 0; i < NPARTIES; i++)
 		printf(" %8s", parties[i].pa_name);
-	printf("   ratio target             net\n");
+	printf("   ratio target\n");
 	report_times("warm", warm);
 	report_times("cold", cold);
 	printf("\n");
@@ -439,8 +408,21 @@ struct held {
 	bool		h_there;
 	long		h_peak, h_final, h_trimmed;
 	long		h_live_peak, h_live_final;
+	long		h_touched_peak, h_touched;	/* see below */
 };
 static struct held *held;		/* by party, shared */
+
+/*
+ * Ours holds frames.  The host's memory behind the addresses of our machine
+ * is another figure: it stays for a while where a frame was.
+ */
+static void
+sample_touched(struct held *h)
+{
+	h->h_touched = (long)host_touched();
+	if (h->h_touched > h->h_touched_peak)
+		h->h_touched_peak = h->h_touched;
+}
 
 static FILE *
 samples_file(const char *name)
@@ -486,6 +468,7 @@ memory(void *arg)
 		h->h_peak = h->h_final > h->h_peak ? h->h_final : h->h_peak;
 		h->h_live_peak = live > h->h_live_peak ? live : h->h_live_peak;
 		h->h_live_final = live;
+		sample_touched(h);
 		if (f != NULL)
 			fprintf(f, "%zu %ld %ld\n", next, h->h_final, live);
 	}
@@ -547,5 +530,9 @@ bench_slab_trace(void)
 	    held[SLAB].h_live_final);
 	report_memory("trimmed", offsetof(struct held, h_trimmed),
 	    held[SLAB].h_live_final);
-	printf("\n");
+	printf("(Of the host's memory, ours had touched %ld pages by its peak, "
+	    "%ld at its end.)\n\n", held[SLAB].h_touched_peak,
+	    held[SLAB].h_touched);
+	bench_figure("pages", (double)held[SLAB].h_touched_peak, 0,
+	    "%strace.touched", opt.o_prefix);
 }

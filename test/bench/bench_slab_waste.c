@@ -157,8 +157,8 @@ pages_table(void *arg)
 	parties_load(0, 0);
 	printf("kmem_alloc and kmem_free of so many pages, nanoseconds for "
 	    "the two: by the range cache,\nand with that turned off by the "
-	    "tree, of which the host machine's system calls\n(the last two "
-	    "columns say how many) are most.\n\n%8s %10s %10s    ratio "
+	    "tree; and how many system calls our machine made\nfor "
+	    "them.\n\n%8s %10s %10s    ratio "
 	    "target         calls\n", "pages", "cache", "tree");
 	for (pages = 1; pages <= 8; pages++)
 		pages_row(pages, opt.o_quick ? 100 : 1000);

@@ -18,7 +18,8 @@
  *	}
  *
  * Physical memory is a memfd, and the kernel's windows are real: what is
- * kmem_alloc'd can be written and read, what is freed faults.
+ * kmem_alloc'd can be written and read, what is freed faults.  (Of a flat
+ * machine it does not: host_set_flat.)
  */
 #ifndef TEST_HOST_HOST_H
 #define TEST_HOST_HOST_H
@@ -36,6 +37,22 @@
  * => dies with a message when the host has no room for it
  */
 void	host_boot(pfn_t nframes);
+
+/*
+ * Make it a flat machine: one on which to map and unmap costs next to nothing,
+ * as on a real one, and no call of the host's mmap.  Whoever touches what is
+ * not mapped does not fault there, and no events are recorded.
+ * => before host_boot
+ */
+void	host_set_flat(bool);
+
+/*
+ * Of a flat machine: pages of the host's memory behind the kernel's addresses,
+ * in use or not; and give those that are not back, as happens by itself when
+ * they are many, and when kmem reclaims.
+ */
+unsigned long host_touched(void);
+void	host_purge(void);
 
 /* Only the machine: physical memory and windows, nothing of sys/vm. */
 void	host_pmap_bootstrap(pfn_t nframes);
@@ -135,19 +152,16 @@ const struct host_event *host_event(uint64_t i);
 bool	host_access(struct pmap *, vaddr_t va, vm_prot_t how);
 
 /* Pages that a pmap shows, page tables that it has, calls of the host's
- * mmap and mprotect so far. */
+ * mmap, mprotect and madvise so far. */
 unsigned long host_pmap_resident(const struct pmap *);
 unsigned long host_pmap_ptps(const struct pmap *);
 uint64_t host_syscalls(void);
 
 /*
- * How long those took, in processor time of their threads, since this was
- * turned on; the looks at the clock are counted in.
+ * NULL, or what is wrong with a pmap's records, or with where the memory of a
+ * flat machine is (a static string).
  */
-void	host_syscalls_timed(bool);
-uint64_t host_syscall_ns(void);
-
-/* NULL, or what is wrong with a pmap's records (a static string). */
 const char *host_pmap_check(const struct pmap *);
+const char *host_flat_check(void);
 
 #endif

@@ -8,10 +8,11 @@
 #include <vm/kmalloc.h>
 #include <vm/kmem_cache.h>
 #include <vm/vm_host.h>
+#include <vm/vm_kmem.h>
 #include <vm/vm_map.h>
 #include <vm/vm_phys.h>
 
-#include "host.h"
+#include "host_mem.h"
 
 static void
 reserve(vaddr_t start, vaddr_t end, const char *owner)
@@ -22,6 +23,18 @@ reserve(vaddr_t start, vaddr_t end, const char *owner)
 		vm_host_panic("host_boot: reserve [%#lx, %#lx) %s: error %d",
 		    start, end, owner, error);
 }
+
+/* A flat machine's unused memory is the host's, and so no page comes back. */
+static unsigned long
+give_back(unsigned long pages)
+{
+	host_purge();
+	return 0;
+}
+
+static struct kmem_reclaimer flat_memory = {
+	.kr_name = "host", .kr_priority = KR_DIRTY, .kr_reclaim = give_back
+};
 
 void
 host_boot(pfn_t nframes)
@@ -47,4 +60,6 @@ host_boot(pfn_t nframes)
 	reserve(VM_SLAB_MAX, VM_MISC_MIN, "boot stack");
 	kmem_cache_bootstrap();
 	kmalloc_bootstrap();
+	if (host_mem_flat())
+		kmem_reclaim_add(&flat_memory);
 }

@@ -4,7 +4,8 @@
  *
  * Physical memory is a memfd of nframes pages, seen whole at `phys`.  The
  * kernel's addresses are reserved (PROT_NONE), and to map one is to mmap the
- * frame's page of the memfd over it.
+ * frame's page of the memfd over it.  (A flat machine does it otherwise:
+ * host_flat.c.)
  *
  * Linux lets a process have 65,530 separate mappings (vm.max_map_count), so
  * a machine whose frames are scattered holds some 250 MB in use.
@@ -14,90 +15,21 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <vm/vm_host.h>
 
-#include "host_mem.h"
+#include "host_flat.h"
 
 static int memfd = -1;
 static pfn_t nframes;
 static char *phys;
+static bool flat;
 static uint64_t nsyscalls;
-
-/*
- * What the host's calls take of this thread's time, if somebody asks: in a
- * benchmark they stand where a kernel writes a page table.
- */
-static bool timing;
-static uint64_t clock_cost;	/* of one look at the clock */
-static _Atomic uint64_t syscall_ns;
-
-static uint64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-void
-host_syscalls_timed(bool on)
-{
-	uint64_t t, least = UINT64_MAX;
-	unsigned i;
-
-	for (i = 0; i < 1000; i++) {
-		t = clock_ns();
-		t = clock_ns() - t;
-		least = t < least ? t : least;
-	}
-	clock_cost = least;
-	timing = on;
-}
-
-uint64_t
-host_syscall_ns(void)
-{
-	return syscall_ns;
-}
-
-static uint64_t
-call_begins(void)
-{
-	return timing ? clock_ns() : 0;
-}
-
-/* Half of each look at the clock lies within what it measures. */
-static void
-call_ends(uint64_t since)
-{
-	nsyscalls++;
-	if (timing)
-		syscall_ns += clock_ns() - since + clock_cost;
-}
 
 /*
  * The host's own address space.
  */
-
-/* Have [start, end) show nothing. */
-static void
-reserve(vaddr_t start, vaddr_t end, int how)
-{
-	const uint64_t since = call_begins();
-	void *want = (void *)start;
-	void *got = mmap(want, end - start, PROT_NONE, MAP_PRIVATE |
-	    MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0);
-
-	call_ends(since);
-	if (got != want)
-		vm_host_panic("host_mem: reserve [%#lx, %#lx): %s", start, end,
-		    got == MAP_FAILED ? strerror(errno) : "not there");
-}
-
 static int
 host_prot(vm_prot_t prot)
 {
@@ -105,35 +37,58 @@ host_prot(vm_prot_t prot)
 	    (prot & VM_PROT_WRITE ? PROT_WRITE : 0);
 }
 
+/* Memory of its own, or none, for [start, end). */
+void
+host_call_reserve(vaddr_t start, vaddr_t end, int prot, int how)
+{
+	void *want = (void *)start;
+	void *got = mmap(want, end - start, prot, MAP_PRIVATE |
+	    MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0);
+
+	nsyscalls++;
+	if (got != want)
+		vm_host_panic("host_mem: reserve [%#lx, %#lx): %s", start, end,
+		    got == MAP_FAILED ? strerror(errno) : "not there");
+}
+
 /*
- * Have [start, end) show the frames from pa on.  They are there when it
- * returns (MAP_POPULATE), as on a machine whose memory is there: the host
- * would give them one by one when they are touched, which costs more.
+ * They are there when it returns (MAP_POPULATE), as on a machine whose memory
+ * is there: the host would give them one by one when they are touched, which
+ * costs more.
  */
 void
-host_mem_show(vaddr_t start, vaddr_t end, paddr_t pa, vm_prot_t prot)
+host_call_map(vaddr_t start, vaddr_t end, paddr_t pa, vm_prot_t prot)
 {
-	const uint64_t since = call_begins();
 	void *got = mmap((void *)start, end - start, host_prot(prot),
 	    MAP_SHARED | MAP_FIXED | MAP_POPULATE, memfd, (off_t)pa);
 
-	call_ends(since);
+	nsyscalls++;
 	if (got == MAP_FAILED)
 		vm_host_panic("host_mem: map [%#lx, %#lx) to frame %#lx: %s",
 		    start, end, pa, strerror(errno));
 }
 
 void
-host_mem_protect(vaddr_t start, vaddr_t end, vm_prot_t prot)
+host_call_protect(vaddr_t start, vaddr_t end, vm_prot_t prot)
 {
-	const uint64_t since = call_begins();
 	const int error = mprotect((void *)start, end - start,
 	    host_prot(prot));
 
-	call_ends(since);
+	nsyscalls++;
 	if (error != 0)
 		vm_host_panic("host_mem: protect [%#lx, %#lx) %#x: %s", start,
 		    end, prot, strerror(errno));
+}
+
+void
+host_call_advise(void *start, size_t size, int advice)
+{
+	const int error = madvise(start, size, advice);
+
+	nsyscalls++;
+	if (error != 0)
+		vm_host_panic("host_mem: advise %p size %#zx %d: %s", start,
+		    size, advice, strerror(errno));
 }
 
 uint64_t
@@ -142,10 +97,64 @@ host_syscalls(void)
 	return nsyscalls;
 }
 
+/*
+ * The machine's memory.
+ */
+void
+host_set_flat(bool on)
+{
+	if (phys != NULL)
+		vm_host_panic("host_set_flat: the machine is made already");
+	flat = on;
+}
+
+bool
+host_mem_flat(void)
+{
+	return flat;
+}
+
+void
+host_mem_show(vaddr_t start, vaddr_t end, paddr_t pa, vm_prot_t prot)
+{
+	if (flat)
+		flat_show(start, end, pa, prot);
+	else
+		host_call_map(start, end, pa, prot);
+}
+
 void
 host_mem_hide(vaddr_t start, vaddr_t end)
 {
-	reserve(start, end, MAP_FIXED);
+	if (flat)
+		flat_hide(start, end);
+	else
+		host_call_reserve(start, end, PROT_NONE, MAP_FIXED);
+}
+
+void
+host_mem_protect(vaddr_t start, vaddr_t end, vm_prot_t prot)
+{
+	if (flat)
+		flat_protect(start, end, prot);
+	else
+		host_call_protect(start, end, prot);
+}
+
+void
+host_mem_lost(const paddr_t *pa, unsigned n)
+{
+	if (flat)
+		flat_lost(pa, n);
+}
+
+void
+host_mem_zero(paddr_t pa)
+{
+	if (flat)
+		flat_zero(pa);
+	else
+		memset(host_phys(pa), 0, PAGE_SIZE);
 }
 
 void
@@ -154,8 +163,8 @@ host_mem_bootstrap(pfn_t n)
 	const size_t size = (size_t)n << PAGE_SHIFT;
 
 	/* Before the host chooses where the view goes: it may choose these. */
-	reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
-	    MAP_FIXED_NOREPLACE);
+	host_call_reserve(VM_MIN_KERNEL_ADDRESS, VM_MAX_KERNEL_ADDRESS,
+	    flat ? PROT_READ | PROT_WRITE : PROT_NONE, MAP_FIXED_NOREPLACE);
 	nframes = n;
 	memfd = memfd_create("holm-frames", MFD_CLOEXEC);
 	if (memfd < 0 || ftruncate(memfd, (off_t)size) != 0)
@@ -166,6 +175,8 @@ host_mem_bootstrap(pfn_t n)
 	if (phys == MAP_FAILED)
 		vm_host_panic("host_mem: view of %u frames: %s", n,
 		    strerror(errno));
+	if (flat)
+		flat_bootstrap(n, phys);
 }
 
 void *
@@ -174,5 +185,5 @@ host_phys(paddr_t pa)
 	if (pa >> PAGE_SHIFT >= nframes)
 		vm_host_panic("host_phys(%#lx): there are %u frames", pa,
 		    nframes);
-	return phys + pa;
+	return flat ? flat_phys(pa) : phys + pa;
 }

@@ -2,7 +2,8 @@
  * The machine, played by a user program: vm/pmap.h.
  *
  * What the kernel's pages show the process sees, by calls of the host's
- * (host_mem.c); of a user pmap there are only records.
+ * (host_mem.c) or without (host_flat.c); of a user pmap there are only
+ * records.
  *
  * Those records are page tables: one for each 4 MB in use, in a hash by
  * address, and each costs a frame of the machine (VM_PAGE_PTP), as on i386:
@@ -57,6 +58,7 @@ struct pmap *const kernel_pmap = &kernel_pmap_store;
 
 static const struct pmap *active = &kernel_pmap_store;
 static pfn_t nframes;
+static bool flat;		/* host_set_flat: nothing is recorded */
 static _Atomic uint16_t *shown;	/* by frame: pages that show it */
 static struct vm_mtx events_lock;
 static struct host_event events[HOST_NEVENTS];
@@ -68,6 +70,8 @@ event(enum host_event_kind kind, struct pmap *pm, vaddr_t sva, vaddr_t eva,
 {
 	struct host_event *e;
 
+	if (flat)
+		return;
 	vm_mtx_enter(&events_lock);
 	e = &events[nevents++ % HOST_NEVENTS];
 	e->he_kind = kind;
@@ -99,6 +103,7 @@ host_pmap_bootstrap(pfn_t n)
 	vm_mtx_init(&events_lock, "host events");
 	vm_mtx_init(&kernel_pmap->pm_lock, "kernel pmap");
 	host_mem_bootstrap(n);
+	flat = host_mem_flat();
 	nframes = n;
 	shown = calloc(n, sizeof(*shown));
 	if (shown == NULL)
@@ -129,6 +134,12 @@ static paddr_t *
 pte_of(struct ptp *pt, vaddr_t va)
 {
 	return &pt->pt_pte[(va & (PTP_SIZE - 1)) >> PAGE_SHIFT];
+}
+
+unsigned
+host_shown(paddr_t pa)
+{
+	return shown[pa >> PAGE_SHIFT];
 }
 
 /* For a frame that nobody shows any more. */
@@ -238,7 +249,7 @@ static void
 enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
 	struct ptp *pt = ptp_find(pm, va);
-	paddr_t *pte = pte_of(pt, va), old = *pte;
+	paddr_t *pte = pte_of(pt, va), old = *pte, gone = old & PTE_FRAME;
 
 	shown[pa >> PAGE_SHIFT]++;
 	*pte = pa | prot | PTE_VALID;
@@ -251,6 +262,8 @@ enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 	event(HOST_FLUSH, pm, va, va + PAGE_SIZE, 0);
 	check_frame("pmap_enter", va, old & PTE_FRAME);
 	shown[old >> PAGE_SHIFT]--;
+	if (pm == kernel_pmap)
+		host_mem_lost(&gone, 1);
 }
 
 static int
@@ -435,6 +448,7 @@ pmap_kremove(vaddr_t va, unsigned n, paddr_t *pa)
 
 	vm_mtx_enter(&kernel_pmap->pm_lock);
 	got = remove_locked(kernel_pmap, va, eva, pa);
+	host_mem_lost(pa, got);
 	vm_mtx_exit(&kernel_pmap->pm_lock);
 	return got;
 }
@@ -600,7 +614,7 @@ void
 pmap_zero_page(paddr_t pa)
 {
 	check_hidden(__func__, pa);
-	memset(host_phys(pa), 0, PAGE_SIZE);
+	host_mem_zero(pa);
 	event(HOST_ZERO, NULL, 0, 0, pa);
 }
 
@@ -663,5 +677,5 @@ host_pmap_check(const struct pmap *pm)
 	}
 	if (nptps != pm->pm_nptps || resident != pm->pm_resident)
 		return "a pmap's counts are wrong";
-	return NULL;
+	return flat && pm == kernel_pmap ? host_flat_check() : NULL;
 }
