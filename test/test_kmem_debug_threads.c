@@ -137,7 +137,7 @@ END_TEST
 #if defined(__SANITIZE_THREAD__)
 #define RIVALS		1	/* without the trail */
 #else
-#define RIVALS		2
+#define RIVALS		4
 #endif
 
 static pthread_barrier_t barrier;
@@ -165,7 +165,8 @@ rival(void *arg)
 
 START_TEST(rivals)
 {
-	static const char *const mode[] = { "check", "all" };
+	static const char *const mode[] = { "check", "all", "guard",
+	    "all,guard" };
 	pthread_t id[2];
 	unsigned i;
 

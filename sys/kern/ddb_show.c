@@ -66,6 +66,8 @@ print_user(const struct vm_page *pg)
 		printf(", slab at %p", pg->pg_slab);
 	else if (pg->pg_flags & VM_PAGE_HEAP)
 		printf(", a block for %s", kt->kt_name);
+	else if (pg->pg_flags & VM_PAGE_GUARD)
+		printf(", alone on its pages: guard at %p", pg->pg_slab);
 	else
 		printf(", for %s", pg->pg_name);
 }

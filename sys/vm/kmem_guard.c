@@ -59,7 +59,12 @@ static struct {
 	uint32_t	  every;	/* 0: EVERY */
 	uint32_t	  turns;
 	struct kmem_reclaimer reclaimer;
-} guard;
+} guard = {
+	/* Who looks before there is one finds none. */
+	.used = { &guard.used, &guard.used },
+	.pending = { &guard.pending, &guard.pending },
+	.freed = { &guard.freed, &guard.freed },
+};
 
 static struct kmem_guard *
 link_guard(struct kmem_link *l)
@@ -105,9 +110,9 @@ kmem_guard_turn(void)
  * Pages.
  */
 
-/* Let the frames of its pages point at g, or at nothing. */
+/* Let the frames of its pages point at g, until they are free. */
 static void
-mark_pages(const struct kmem_guard *g, bool on)
+mark_pages(struct kmem_guard *g)
 {
 	struct vm_page *pg;
 	vsize_t off;
@@ -115,22 +120,20 @@ mark_pages(const struct kmem_guard *g, bool on)
 	for (off = 0; off < g->g_bytes; off += PAGE_SIZE) {
 		pg = kmem_page((void *)(g->g_base + off));
 		KASSERT(pg != NULL);
-		pg->pg_slab = on ? (void *)(uintptr_t)g : NULL;
-		if (on)
-			pg->pg_flags |= VM_PAGE_GUARD;
-		else
-			pg->pg_flags &= (uint8_t)~VM_PAGE_GUARD;
+		pg->pg_slab = g;
+		pg->pg_flags |= VM_PAGE_GUARD;
 	}
 }
 
-/* As kmem_cache and kmalloc.h promise it. */
+/*
+ * As kmem_cache and kmalloc.h promise it.  (A whole page, which ends where
+ * one does, also begins there.)
+ */
 static size_t
 align_of(const struct kmem_cache *kc, size_t size)
 {
 	if (!(kc->kc_flags & KC_HEAP))
 		return kc->kc_align;
-	if (size >= PAGE_SIZE)
-		return PAGE_SIZE;
 	return size % 16 == 0 ? 16 : 8;
 }
 
@@ -152,7 +155,7 @@ pages_alloc(struct kmem_guard *g)
 	g->g_bytes = req.vr_size;
 	g->g_obj = (char *)g->g_base + g->g_bytes -
 	    roundup2(g->g_size, align_of(kc, g->g_size));
-	mark_pages(g, true);
+	mark_pages(g);
 	return true;
 }
 
@@ -182,9 +185,18 @@ pages_unmap(struct kmem_guard *g)
 	vaddr_t va;
 	paddr_t pa;
 
-	mark_pages(g, false);
 	for (va = g->g_base; va < g->g_base + g->g_bytes; va += PAGE_SIZE)
 		vm_phys_free_many(&pa, pmap_kremove(va, 1, &pa));
+}
+
+/* Its region is there as it was made: the map does what we want of it. */
+static void
+map_did(const struct kmem_guard *g, const char *what, int error)
+{
+	if (error != 0)
+		vm_host_panic("kmem_guard: addr %#lx size %#lx of %s: %s: "
+		    "error %d", g->g_base, g->g_bytes, g->g_cache->kc_name,
+		    what, error);
 }
 
 /* Nobody will ask for it any more. */
@@ -192,12 +204,8 @@ static vsize_t
 forget(struct kmem_guard *g)
 {
 	const vsize_t size = g->g_bytes;
-	int error = vm_map_free(kernel_map, g->g_base, size);
 
-	if (error != 0)
-		vm_host_panic("kmem_guard: addr %#lx size %#lx of %s: "
-		    "vm_map_free: error %d", g->g_base, size,
-		    g->g_cache->kc_name, error);
+	map_did(g, "vm_map_free", vm_map_free(kernel_map, g->g_base, size));
 	kmem_cache_free(&guard.cache, g);
 	return size + PAGE_SIZE;
 }
@@ -246,20 +254,14 @@ freed_push(struct kmem_guard *g, struct kmem_link *list)
 	vm_mtx_exit(&guard.lock);
 }
 
-/*
- * Nobody is to touch it for as long as possible.  The map says so, too:
- * where it cannot, for want of an entry that it takes in hand but does not
- * need, the addresses go back at once.
- */
+/* Nobody is to touch it for as long as possible.  The map says so, too. */
 static void
 retire(struct kmem_guard *g)
 {
 	pages_unmap(g);
-	if (vm_map_protect(kernel_map, g->g_base, g->g_base + g->g_bytes,
-	    VM_PROT_NONE) == 0)
-		freed_push(g, &guard.freed);
-	else
-		forget(g);
+	map_did(g, "vm_map_protect", vm_map_protect(kernel_map, g->g_base,
+	    g->g_base + g->g_bytes, VM_PROT_NONE));
+	freed_push(g, &guard.freed);
 }
 
 /* What interrupts left, and what is too much. */
@@ -313,7 +315,6 @@ guard_make(struct kmem_guard *g)
 	fill(g);
 	if (construct(g))
 		return true;
-	mark_pages(g, false);
 	kmem_free(kernel_map, g->g_base, g->g_bytes);
 	return false;
 }
@@ -347,9 +348,12 @@ kmem_guard_out(struct kmem_cache *kc, void *obj, const struct kmem_use *u)
 	return g->g_obj;
 }
 
-/* Has anybody written beside it?  That is told, and is the end. */
+/*
+ * Has anybody written beside it?  That is told, and is the end; the object
+ * is its client's again before that.
+ */
 static void
-check_beside(const struct kmem_guard *g)
+check_beside(struct kmem_guard *g, uint8_t tag)
 {
 	const char *begin = before_begin(g), *end = g->g_obj + g->g_size;
 	const size_t before = (size_t)(g->g_obj - begin);
@@ -363,6 +367,7 @@ check_beside(const struct kmem_guard *g)
 		d.d_distance = before - d.d_distance;
 	} else
 		return;
+	__atomic_store_n(&g->g_tag, tag, __ATOMIC_RELEASE);
 	kmem_debug_damage(g->g_cache, g->g_obj, g->g_size, g->g_record, &d);
 }
 
@@ -376,11 +381,11 @@ kmem_guard_in(struct kmem_guard *g, void **obj, uint8_t tag,
 
 	if (*obj != g->g_obj)
 		return KMEM_NO_OBJECT;
-	check_beside(g);
 	if (!__atomic_compare_exchange_n(&g->g_tag, &was, KMEM_TAG_NONE,
 	    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return was == KMEM_TAG_NONE ? KMEM_FREE_OBJECT :
 		    KMEM_OTHER_TAG;
+	check_beside(g, tag);
 	*obj = g->g_shadow;
 	kmem_record_take(&g->g_record[KMD_FREED], caller);
 	if (kc->kc_dtor != NULL)
@@ -418,8 +423,8 @@ search(struct kmem_link *list, vaddr_t va)
 	struct kmem_guard *g;
 	struct kmem_link *l;
 
-	/* The newest first; a list that is not there yet is empty. */
-	for (l = list->kl_prev; l != NULL && l != list; l = l->kl_prev) {
+	/* The newest first. */
+	for (l = list->kl_prev; l != list; l = l->kl_prev) {
 		g = link_guard(l);
 		if (va - g->g_base < g->g_bytes + PAGE_SIZE)
 			return g;
@@ -443,7 +448,7 @@ kmem_guard_next(struct kmem_guard *g)
 	struct kmem_link *l = g == NULL ? guard.used.kl_next :
 	    g->g_link.kl_next;
 
-	return l == NULL || l == &guard.used ? NULL : link_guard(l);
+	return l == &guard.used ? NULL : link_guard(l);
 }
 
 void
@@ -474,10 +479,6 @@ kmem_guard_bootstrap(void)
 	};
 
 	vm_mtx_init(&guard.lock, "kmem guards");
-	kmem_link_init(&guard.used);
-	kmem_link_init(&guard.pending);
-	kmem_link_init(&guard.freed);
-	guard.nfreed = guard.nsamples = guard.turns = 0;
 	if (!kmem_cache_init(&guard.cache, &ca, KC_STATIC | KC_NOMAG))
 		vm_host_panic("kmem_guard_bootstrap: no layout for %zu bytes",
 		    ca.ca_size);

@@ -25,7 +25,7 @@ kmem_range_owner(const struct vm_map_info *vi)
 		return first;
 	if (pg->pg_flags & VM_PAGE_CACHED)
 		return "(range cache)";
-	if (pg->pg_slab == NULL)
+	if (pg->pg_slab == NULL || (pg->pg_flags & VM_PAGE_GUARD))
 		return first;
 	if (pg->pg_flags & VM_PAGE_SLAB)
 		return ((struct kmem_slab *)pg->pg_slab)->sl_cache->kc_name;

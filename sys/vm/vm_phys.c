@@ -706,7 +706,7 @@ page_panic(const char *func, paddr_t pa, pfn_t n, pfn_t bad, const char *why)
 {
 	const struct vm_page *pg = vm_phys_page(ptoa(bad));
 	bool named = pg != NULL && pg->pg_owner == VM_PAGE_KMEM &&
-	    (pg->pg_flags & (VM_PAGE_SLAB | VM_PAGE_HEAP)) == 0 &&
+	    (pg->pg_flags & VM_PAGE_NAMELESS) == 0 &&
 	    pg->pg_name != NULL;
 
 	vm_host_panic("%s: pa 0x%lx, %u frames: pfn 0x%x is %s "

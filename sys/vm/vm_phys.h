@@ -60,8 +60,8 @@ struct vm_page {
 		uint32_t pg_offset;	/* user: in the object, in pages */
 	};
 	union {
-		const char *pg_name;	/* neither of the first two flags:
-					   who asked, or NULL */
+		const char *pg_name;	/* none of VM_PAGE_NAMELESS: who
+					   asked, or NULL */
 		void	*pg_slab;	/* VM_PAGE_SLAB: the slab on it;
 					   VM_PAGE_HEAP: the kmalloc_type of
 					   the block that begins here */
@@ -77,6 +77,7 @@ struct vm_page {
 #define VM_PAGE_CACHED	0x08	/* freed, and kept (kmem_range.c) */
 #define VM_PAGE_GUARD	0x10	/* kmem_guard.c's: pg_slab is its record */
 #define VM_PAGE_MARK	0x20	/* reached by the scan for leaks */
+#define VM_PAGE_NAMELESS (VM_PAGE_SLAB | VM_PAGE_HEAP | VM_PAGE_GUARD)
 
 struct vm_phys_stats {
 	pfn_t	ps_total[VM_NZONES];	/* frames ever handed to vm_phys */
