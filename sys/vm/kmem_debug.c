@@ -25,8 +25,8 @@
  *
  * 2. Tags.  Each object has a byte in its slab's header: nobody's, the
  *    client's, or which type of kmalloc's.  It is written when the object
- *    goes out, by who has it at that moment, and taken away in one exchange
- *    when it comes back, so it takes no lock.
+ *    goes out, by who has it at that moment, and looked at and taken away in
+ *    one exchange when it comes back, so it takes no lock.
  *
  * 3. Constructed objects.  Poison is the opposite of a constructed state, so
  *    in a cache with KMD_POISON objects are constructed when they go out and
@@ -60,9 +60,13 @@ tag_out(struct kmem_cache *kc, void *obj, uint8_t tag)
 	__atomic_store_n(&kmem_slab_tags(kc, sl)[i], tag, __ATOMIC_RELAXED);
 }
 
-/* => *where is the tag of obj, which tag may give back */
+/*
+ * Take away the tag of obj, which must be that one; *where was it.  In one
+ * exchange: of two who free at once, one comes too late.  (What a scan for
+ * leaks that was not finished left in it does not count.)
+ */
 static enum kmem_verdict
-tag_find(struct kmem_cache *kc, void *obj, uint8_t tag, uint8_t **where)
+tag_take(struct kmem_cache *kc, void *obj, uint8_t tag, uint8_t **where)
 {
 	struct kmem_slab *sl = kmem_slab_find(obj);
 	uint8_t was;
@@ -73,22 +77,12 @@ tag_find(struct kmem_cache *kc, void *obj, uint8_t tag, uint8_t **where)
 	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
 		return KMEM_NO_OBJECT;
 	*where = &kmem_slab_tags(kc, sl)[i];
-	was = __atomic_load_n(*where, __ATOMIC_RELAXED) &
-	    (uint8_t)~KMEM_TAG_MARK;
-	if (was == KMEM_TAG_NONE)
-		return KMEM_FREE_OBJECT;
-	return was == tag ? KMEM_OBJECT : KMEM_OTHER_TAG;
-}
-
-/* Take it: of two who free at once, one comes too late. */
-static enum kmem_verdict
-tag_take(uint8_t *where)
-{
-	const uint8_t was = __atomic_exchange_n(where, KMEM_TAG_NONE,
-	    __ATOMIC_RELAXED);
-
-	return (was & (uint8_t)~KMEM_TAG_MARK) == KMEM_TAG_NONE ?
-	    KMEM_FREE_OBJECT : KMEM_OBJECT;
+	was = (uint8_t)(__atomic_load_n(*where, __ATOMIC_RELAXED) &
+	    KMEM_TAG_MARK) | tag;
+	if (__atomic_compare_exchange_n(*where, &was, KMEM_TAG_NONE, false,
+	    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return KMEM_OBJECT;
+	return was == KMEM_TAG_NONE ? KMEM_FREE_OBJECT : KMEM_OTHER_TAG;
 }
 
 /*
@@ -119,21 +113,19 @@ kmem_debug_slab(const struct kmem_cache *kc, const struct kmem_slab *sl,
     bool begin)
 {
 	struct kmem_damage d;
-	struct kmem_trail *t;
 	unsigned i;
 	void *obj;
 
 	for (i = 0; i < kc->kc_per_slab; i++) {
 		obj = kmem_slab_object(kc, sl, i);
-		if (!begin && !untouched(kc, obj, &d))
+		if (begin) {
+			if (kc->kc_debug & KMD_AUDIT)
+				memset(kmem_trail(kc, obj), 0,
+				    sizeof(struct kmem_trail));
+			undress(kc, obj);
+		} else if (!untouched(kc, obj, &d))
 			kmem_debug_damage(kc, obj, kc->kc_size,
 			    kmem_trail_records(kc, obj), &d);
-		if (!begin)
-			continue;
-		t = kmem_trail(kc, obj);
-		if (kc->kc_debug & KMD_AUDIT)
-			memset(t->t_record, 0, sizeof(t->t_record));
-		undress(kc, obj);
 	}
 }
 
@@ -233,10 +225,8 @@ kmem_debug_in(struct kmem_cache *kc, void **obj, uint8_t tag,
 	struct kmem_damage d;
 	uint8_t *where;
 
-	if (kc->kc_debug == KMD_CHECK) {
-		verdict = tag_find(kc, *obj, tag, &where);
-		return verdict == KMEM_OBJECT ? tag_take(where) : verdict;
-	}
+	if (kc->kc_debug == KMD_CHECK)
+		return tag_take(kc, *obj, tag, &where);
 	if ((kc->kc_debug & (KMD_GUARD | KMD_SAMPLE)) &&
 	    (g = kmem_guard_find(*obj)) != NULL) {
 		if (g->g_cache != kc)
@@ -247,10 +237,8 @@ kmem_debug_in(struct kmem_cache *kc, void **obj, uint8_t tag,
 	}
 	if (!(kc->kc_debug & KMD_CHECK))
 		return is_of(kc, *obj) ? KMEM_OBJECT : KMEM_NO_OBJECT;
-	verdict = tag_find(kc, *obj, tag, &where);
+	verdict = tag_take(kc, *obj, tag, &where);
 	if (verdict != KMEM_OBJECT)
-		return verdict;
-	if ((verdict = tag_take(where)) != KMEM_OBJECT)
 		return verdict;
 	if (!kmem_zones_sound(kc, *obj, &d)) {
 		__atomic_store_n(where, tag, __ATOMIC_RELAXED);

@@ -83,8 +83,9 @@ sample_every(const char *s, size_t len)
 	const char *end;
 	uint64_t n;
 
-	if (!k_strtoull(s, &end, 10, &n) || end != s + len || n == 0 ||
-	    n > UINT32_MAX)
+	/* What does not fit is UINT64_MAX. */
+	k_strtoull(s, &end, 10, &n);
+	if (end != s + len || n == 0 || n > UINT32_MAX)
 		return false;
 	kmem_guard_every((uint32_t)n);
 	return true;

@@ -138,24 +138,10 @@ each_region(region_fn *fn, void *arg)
 static void
 reach_guard(struct kmem_guard *g, vaddr_t ptr)
 {
-	struct kmem_slab *sl;
-	uint8_t *tag;
-	size_t off;
-	unsigned i;
-
-	if (g->g_mark || g->g_tag == KMEM_TAG_NONE ||
-	    ptr - (vaddr_t)g->g_obj >= g->g_size)
+	if (g->g_mark || ptr - (vaddr_t)g->g_obj >= g->g_size)
 		return;
 	g->g_mark = true;
 	work_push((vaddr_t)g->g_obj, g->g_size);
-	/* And the one for which it stands. */
-	sl = kmem_slab_find(g->g_shadow);
-	if (sl == NULL || !kmem_slab_index(sl->sl_cache, sl, g->g_shadow, &i,
-	    &off))
-		return;
-	tag = tag_of(sl->sl_cache, sl, i);
-	if (tag != NULL)
-		*tag |= KMEM_TAG_MARK;
 }
 
 static void
@@ -190,8 +176,8 @@ reach_block(struct vm_page *pg, vaddr_t ptr)
 		va -= PAGE_SIZE;
 		pg = kmem_page((void *)va);
 	}
-	if (pg == NULL || !(pg->pg_flags & VM_PAGE_HEAP) ||
-	    (pg->pg_flags & VM_PAGE_MARK) || ptr - va >= ptoa(pg->pg_npages))
+	if (pg == NULL || (pg->pg_flags & (VM_PAGE_HEAP | VM_PAGE_MARK)) !=
+	    VM_PAGE_HEAP || ptr - va >= ptoa(pg->pg_npages))
 		return;
 	pg->pg_flags |= VM_PAGE_MARK;
 	work_push(va, ptoa(pg->pg_npages));
@@ -360,17 +346,31 @@ tell(struct tell *t, const struct kmem_cache *kc, void *obj, size_t size)
 	t->t_fn(&kl, t->t_arg);
 }
 
-/* Does it stand for one alone on its pages?  Then that one is told. */
-static bool
-is_shadow(const void *obj)
+/* One alone on its pages is told itself, not what it stands for. */
+static void
+hide_shadow(const struct kmem_guard *g)
 {
-	const struct kmem_guard *g = NULL;
+	struct kmem_slab *sl = kmem_slab_find(g->g_shadow);
+	uint8_t *tag;
+	unsigned i = 0;
+	size_t off;
 
-	while ((g = kmem_guard_next((struct kmem_guard *)(uintptr_t)g)) !=
-	    NULL)
-		if (g->g_shadow == obj)
-			return true;
-	return false;
+	kmem_slab_index(sl->sl_cache, sl, g->g_shadow, &i, &off);
+	tag = tag_of(sl->sl_cache, sl, i);
+	if (tag != NULL)
+		*tag |= KMEM_TAG_MARK;
+}
+
+static void
+tell_guards(struct tell *t)
+{
+	struct kmem_guard *g = NULL;
+
+	while ((g = kmem_guard_next(g)) != NULL) {
+		hide_shadow(g);
+		if (!g->g_mark)
+			tell(t, g->g_cache, g->g_obj, g->g_size);
+	}
 }
 
 static void
@@ -379,8 +379,7 @@ tell_object(struct kmem_cache *kc, struct kmem_slab *sl, unsigned i, void *arg)
 	void *obj = kmem_slab_object(kc, sl, i);
 	const uint8_t *tag = tag_of(kc, sl, i);
 
-	if (tag != NULL && *tag != KMEM_TAG_NONE && !(*tag & KMEM_TAG_MARK) &&
-	    !is_shadow(obj))
+	if (tag != NULL && *tag != KMEM_TAG_NONE && !(*tag & KMEM_TAG_MARK))
 		tell(arg, kc, obj, kmem_trail_size(kc, obj));
 }
 
@@ -389,16 +388,6 @@ tell_region(vaddr_t start, vaddr_t end, struct vm_page *pg, void *arg)
 {
 	if ((pg->pg_flags & (VM_PAGE_HEAP | VM_PAGE_MARK)) == VM_PAGE_HEAP)
 		tell(arg, NULL, (void *)start, end - start);
-}
-
-static void
-tell_guards(struct tell *t)
-{
-	struct kmem_guard *g = NULL;
-
-	while ((g = kmem_guard_next(g)) != NULL)
-		if (!g->g_mark)
-			tell(t, g->g_cache, g->g_obj, g->g_size);
 }
 
 unsigned long
@@ -414,9 +403,9 @@ kmem_leaks(void (*fn)(const struct kmem_leak *, void *arg), void *arg)
 		each_region(again_region, NULL);
 		again_guards();
 	}
+	tell_guards(&t);
 	each_object(tell_object, &t);
 	each_region(tell_region, &t);
-	tell_guards(&t);
 	clear_marks();
 	return t.t_n;
 }

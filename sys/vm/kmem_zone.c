@@ -83,17 +83,19 @@ kmem_zones_write(const struct kmem_cache *kc, void *obj, size_t size)
 	memset(p + size, KMD_BYTE_ZONE, (size_t)((char *)t - (p + size)));
 }
 
+/* A word, wherever it begins: these processors read it there, too. */
+struct any_word {
+	unsigned long	 w;
+} __attribute__((__packed__, __may_alias__));
+
 /* Nearly always they are: a word at a time. */
 static bool
 all_so(const uint8_t *p, size_t n, uint8_t byte)
 {
 	const unsigned long word = ~0ul / 255 * byte;
 
-	for (; n > 0 && (uintptr_t)p % sizeof(word) != 0; p++, n--)
-		if (*p != byte)
-			return false;
 	for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word))
-		if (*(const unsigned long *)p != word)
+		if (((const struct any_word *)p)->w != word)
 			return false;
 	for (; n > 0; p++, n--)
 		if (*p != byte)
