@@ -44,6 +44,11 @@ vaddr_t	ddb_dot(void);
 
 void	ddb_bench(const struct ddb_args *);	/* ddb_bench.c */
 void	ddb_bench_slab(void);			/* ddb_bench_slab.c */
+/*
+ * The least count, of the processor's time stamp, of several calls of fn.
+ * => false: it could not be done
+ */
+bool	ddb_count(bool (*fn)(void *), void *arg, uint64_t *least);
 void	ddb_x(const struct ddb_args *);		/* ddb_x.c */
 void	ddb_show_map(const struct ddb_args *);	/* ddb_map.c */
 void	ddb_explain(const struct ddb_args *);

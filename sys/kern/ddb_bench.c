@@ -130,12 +130,8 @@ do_flush_all(struct work *w)
 	return true;
 }
 
-/*
- * The least count of several.
- * => false: it could not be done
- */
-static bool
-count(bool (*fn)(struct work *), struct work *w, uint64_t *least)
+bool
+ddb_count(bool (*fn)(void *), void *arg, uint64_t *least)
 {
 	uint64_t t;
 	uintptr_t intr = md_intr_disable();
@@ -144,13 +140,35 @@ count(bool (*fn)(struct work *), struct work *w, uint64_t *least)
 	*least = UINT64_MAX;
 	for (unsigned i = 0; i < ROUNDS && ok; i++) {
 		t = md_tsc();
-		ok = fn(w);
+		ok = fn(arg);
 		t = md_tsc() - t;
 		if (t < *least)
 			*least = t;
 	}
 	md_intr_restore(intr);
 	return ok;
+}
+
+/* A step, for ddb_count. */
+struct step {
+	bool		(*s_fn)(struct work *);
+	struct work	*s_work;
+};
+
+static bool
+do_step(void *arg)
+{
+	const struct step *s = arg;
+
+	return s->s_fn(s->s_work);
+}
+
+static bool
+count(bool (*fn)(struct work *), struct work *w, uint64_t *least)
+{
+	struct step s = { fn, w };
+
+	return ddb_count(do_step, &s, least);
 }
 
 static const struct part {

@@ -1,9 +1,9 @@
 /*
  * bench, its second half: what an allocation and a free of an object cost.
  *
- * As in ddb_bench.c a count is the least of several, of the processor's time
- * stamp, and in Bochs these are instructions.  "plain" is a cache that watches
- * for nothing, "checked" one with KMD_CHECK; the heap is as it was booted.
+ * As in ddb_bench.c counts are of the processor's time stamp (ddb_count), and
+ * in Bochs these are instructions.  "plain" is a cache that watches for nothing,
+ * "checked" one with KMD_CHECK; the heap is as it was booted.
  */
 #include <kern/ddb.h>
 #include <kern/md.h>
@@ -13,82 +13,79 @@
 #define SIZE		64	/* of an object */
 #define MANY		512	/* as many at a time: several magazines */
 #define BULK		32
-#define ROUNDS		8
 
 KMALLOC_DEFINE(M_BENCH, "bench", "the debugger's command bench");
 
 static struct kmem_cache *cache;
 static void *obj[MANY];
 
-static void
-do_nothing(void)
+static bool
+do_nothing(void *arg)
 {
+	return true;
 }
 
-static void
-do_pair(void)
+static bool
+do_pair(void *arg)
 {
-	kmem_cache_free(cache, kmem_cache_alloc(cache, KM_NOSLEEP));
+	void *p = kmem_cache_alloc(cache, KM_NOSLEEP);
+
+	kmem_cache_free(cache, p);
+	return p != NULL;
 }
 
-static void
-do_many(void)
+static bool
+do_many(void *arg)
 {
-	unsigned n = 0;
+	unsigned i, n = 0;
 
 	while (n < MANY && (obj[n] = kmem_cache_alloc(cache, KM_NOSLEEP)) !=
 	    NULL)
 		n++;
-	while (n > 0)
-		kmem_cache_free(cache, obj[--n]);
+	for (i = n; i > 0;)
+		kmem_cache_free(cache, obj[--i]);
+	return n == MANY;
 }
 
-static void
-do_bulk(void)
+static bool
+do_bulk(void *arg)
 {
-	if (kmem_cache_alloc_many(cache, BULK, obj, KM_NOSLEEP) == 0)
-		kmem_cache_free_many(cache, BULK, obj);
+	if (kmem_cache_alloc_many(cache, BULK, obj, KM_NOSLEEP) != 0)
+		return false;
+	kmem_cache_free_many(cache, BULK, obj);
+	return true;
 }
 
-static void
-do_slab(void)
+static bool
+do_slab(void *arg)
 {
-	do_pair();
+	bool ok = do_pair(arg);
+
 	kmem_cache_reap(cache);
+	return ok;
 }
 
-static void
-do_kmalloc(void)
+static bool
+do_kmalloc(void *arg)
 {
-	kfree(kmalloc(SIZE, M_BENCH, KM_NOSLEEP), M_BENCH);
+	void *p = kmalloc(SIZE, M_BENCH, KM_NOSLEEP);
+
+	kfree(p, M_BENCH);
+	return p != NULL;
 }
 
-static void
-do_pages(void)
+static bool
+do_pages(void *arg)
 {
-	kfree(kmalloc(3 * PAGE_SIZE, M_BENCH, KM_NOSLEEP), M_BENCH);
-}
+	void *p = kmalloc(3 * PAGE_SIZE, M_BENCH, KM_NOSLEEP);
 
-static uint64_t
-least(void (*fn)(void))
-{
-	uintptr_t intr = md_intr_disable();
-	uint64_t t, min = UINT64_MAX;
-
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		t = md_tsc();
-		fn();
-		t = md_tsc() - t;
-		if (t < min)
-			min = t;
-	}
-	md_intr_restore(intr);
-	return min;
+	kfree(p, M_BENCH);
+	return p != NULL;
 }
 
 static const struct part {
 	const char	*p_name, *p_what;
-	void		(*p_fn)(void);
+	bool		(*p_fn)(void *);
 	unsigned	 p_ops;		/* pairs of alloc and free */
 } cache_parts[] = {
 	{ "pair", "one object", do_pair, 1 },
@@ -103,8 +100,12 @@ static const struct part {
 static void
 print_part(const char *of, const struct part *p, uint64_t none)
 {
-	uint64_t t = least(p->p_fn);
+	uint64_t t;
 
+	if (!ddb_count(p->p_fn, NULL, &t)) {
+		printf("%-8s %-22s no memory\n", of, p->p_what);
+		return;
+	}
 	t = t < none ? 0 : t - none;
 	printf("%-8s %-22s %6llu\n", of, p->p_what,
 	    (unsigned long long)(t / p->p_ops));
@@ -131,8 +132,9 @@ void
 ddb_bench_slab(void)
 {
 	static bool ruled;
-	const uint64_t none = least(do_nothing);
+	uint64_t none;
 
+	ddb_count(do_nothing, NULL, &none);
 	if (!ruled) {
 		kmem_debug_option("off:bench_plain");
 		kmem_debug_option("off:bench_checked");
