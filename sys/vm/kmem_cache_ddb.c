@@ -59,7 +59,7 @@ kmem_cache_find(const void *ptr, struct kmem_cache **kc, void **obj)
 	if (sl == NULL || !kmem_slab_index(sl->sl_cache, sl, ptr, &i, &off))
 		return false;
 	*kc = sl->sl_cache;
-	*obj = kmem_slab_object(sl->sl_cache, sl, i);
+	*obj = (char *)(uintptr_t)ptr - off;
 	return true;
 }
 
@@ -94,7 +94,8 @@ kmem_describe(char *buf, size_t size, const void *ptr)
 		k_snprintf(buf, size, "%s of %s", state, kc->kc_name);
 	else
 		k_snprintf(buf, size, "%zu bytes into %p, %s of %s", off,
-		    kmem_slab_object(kc, sl, i), state, kc->kc_name);
+		    (const void *)((const char *)ptr - off), state,
+		    kc->kc_name);
 }
 
 /*
