@@ -348,10 +348,13 @@ START_TEST(refused_as_it_was)
 	memcpy(&was, kc, sizeof(was));
 	must(expect(alloc_zero, kc, "KM_ZERO would undo the constructor") == 0);
 	must(memcmp(&was, kc, sizeof(was)) == 0);
-	/* The loaded magazine is empty, and the one before it full. */
-	alloc_n(kc, 300);
-	free_n(kc, 300);
-	for (n = 0; cc->cc_n != 0 || cc->cc_prev_n == 0; n++)
+	for (n = 0; n < 30; n++) {
+		alloc_n(kc, 1000);
+		free_n(kc, 1000);
+	}
+	/* The loaded magazine is empty, the one before it full. */
+	for (n = 0; cc->cc_n != 0 || cc->cc_prev_n == 0 ||
+	    kc->kc_empty_mags == NULL; n++)
 		obj[n] = kmem_cache_alloc(kc, 0);
 	memcpy(&was, kc, sizeof(was));
 	must(expect(alloc_zero, kc, "KM_ZERO would undo the constructor") == 0);
@@ -499,6 +502,26 @@ START_TEST(absurd)
 	must(slab_stats(kc).cs_cached == cached);
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
+}
+END_TEST
+
+/* Who frees what is none, unwatched, is told by the cache, as elsewhere. */
+static void
+do_kfree(void *arg)
+{
+	kfree(arg, M_TEST);
+}
+
+START_TEST(unwatched)
+{
+	char *p;
+
+	slab_boot(FRAMES, 0);
+	p = kmalloc(100, M_TEST, 0);
+	kmem_cache_reap(kmem_slab_find(p)->sl_cache);
+	must(expect(do_kfree, p + 8, "kmem_cache_free(kmalloc-104, ") == 0);
+	kfree(p, M_TEST);
+	slab_check();
 }
 END_TEST
 
@@ -666,6 +689,31 @@ START_TEST(reserve_counted)
 }
 END_TEST
 
+/* Who may have nothing of the reserve makes it whole first. */
+START_TEST(reserve_made_whole)
+{
+	const struct kmem_cache_args ca = { .ca_name = "reserve",
+	    .ca_size = 600, .ca_reserve = 50 };
+	struct kmem_cache *kc;
+	unsigned n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = kmem_cache_create(&ca);
+	must(kc != NULL);
+	host_set_intr(true);
+	for (n = 0; (obj[n] = kmem_cache_alloc(kc, KM_RESERVE)) != NULL; n++)
+		continue;
+	host_set_intr(false);
+	must(n == kc->kc_nslabs * kc->kc_per_slab && n >= 50);
+	obj[n] = kmem_cache_alloc(kc, KM_NOSLEEP);
+	must(obj[n++] != NULL);
+	must(kc->kc_nslabs * kc->kc_per_slab >= n + 50);
+	free_n(kc, n);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /* A sample is looked for where a magazine was empty, and nowhere else. */
 START_TEST(sampled_at_a_refill)
 {
@@ -688,6 +736,13 @@ START_TEST(sampled_at_a_refill)
 	must(nguards > 3 && nguards < 100);
 	free_n(kc, n);
 	must(kmem_cache_destroy(kc) == 0);
+	/* Of the heap, too. */
+	cc = &kmalloc_class(6)->kc_cpu[1];
+	while (cc->cc_n == 0)
+		must(kmalloc(64, M_TEST, 0) != NULL);
+	must(kmalloc_class(6)->kc_size == 64 && cc->cc_n > 9);
+	for (n = 0; n < 9; n++)
+		must(kmem_guard_find(kcalloc(1, 64, M_TEST, 0)) == NULL);
 }
 END_TEST
 
@@ -714,11 +769,13 @@ main(void)
 	tcase_add_loop_test(tc, torn_links, 0, 8);
 	tcase_add_loop_test(tc, led_astray, 0, 2);
 	tcase_add_loop_test(tc, absurd, 0, 2);
+	tcase_add_test(tc, unwatched);
 	tcase_add_test(tc, page_aligned_pages);
 	tcase_add_loop_test(tc, high_water, 0, 2);
 	tcase_add_loop_test(tc, not_zeroed, 0, 2);
 	tcase_add_loop_test(tc, registered_once, 0, 2);
 	tcase_add_loop_test(tc, reserve_counted, 0, 2);
+	tcase_add_loop_test(tc, reserve_made_whole, 0, 2);
 	tcase_add_test(tc, sampled_at_a_refill);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
