@@ -119,7 +119,7 @@ delete(struct rb_tree *t, struct item *n)
 {
 	struct rb_mend m;
 
-	rb_unlink(t, &n->i_rb, &m);
+	rb_unlink(t, &n->i_rb, rb_pred(&n->i_rb), &m);
 	update_path(m.rm_parent);
 	rb_unlink_fixup(t, &m);
 }
@@ -405,7 +405,7 @@ plain_run(bool up)
 {
 	static unsigned values[RANDOM_NODES];
 	struct rb_tree t = { NULL, NULL };
-	struct rb_node *parent, **link;
+	struct rb_node *parent, **link, *l;
 	struct rb_mend m;
 	size_t i, n, at;
 
@@ -422,7 +422,8 @@ plain_run(bool up)
 	}
 	examine_order(&t, values, RANDOM_NODES);
 	for (i = RANDOM_NODES; i-- > 0; ) {
-		rb_unlink(&t, up ? rb_min(&t) : rb_max(&t), &m);
+		l = up ? rb_min(&t) : rb_max(&t);
+		rb_unlink(&t, l, rb_pred(l), &m);
 		rb_unlink_fixup(&t, &m);
 		must(rb_check(&t, &n) == NULL);
 		must(n == i);

@@ -318,7 +318,6 @@ spoil(const char *what, void *word, size_t size, uint64_t new,
 static void
 spoil_sentinel(struct vm_map_entry *e)
 {
-	SPOIL(e->vme_start, PAGE_SIZE, "I1: the sentinel");
 	SPOIL(e->vme_end, PAGE_SIZE, "I1: the sentinel");
 	SPOIL(e->vme_end, 1, "I1: the sentinel");
 	SPOIL(e->vme_flags, VME_SENTINEL, "I1: the sentinel");
@@ -328,16 +327,15 @@ spoil_sentinel(struct vm_map_entry *e)
 static void
 spoil_region(struct vm_map_entry *e)
 {
-	const struct vm_map_entry *next = vme_next(e);
+	const struct vm_map_entry *next = e->vme_next;
 
-	SPOIL(e->vme_start, PAGE_SIZE, "");
-	SPOIL(e->vme_start, 1, "");
-	SPOIL(e->vme_end, PAGE_SIZE, "");
 	SPOIL(e->vme_end, 1, "I1: a region");
-	SET(e->vme_end, e->vme_start, "I1: a region");
+	SET(e->vme_end, vme_start(e), "I1: a region");
 	SET(e->vme_end, t.t_map.vm_max + PAGE_SIZE, "I1: a region");
 	if (next != NULL)
-		SET(e->vme_end, next->vme_start + PAGE_SIZE, "I1: regions");
+		SET(e->vme_end, next->vme_end, "I1: a region");
+	else
+		SPOIL(e->vme_end, PAGE_SIZE, "");
 	SPOIL(e->vme_flags, VME_SENTINEL, "I1: a region");
 	SPOIL(e->vme_guard_lo, 0xFF, "I6");
 	SPOIL(e->vme_guard_hi, 0xFF, "I6");
@@ -348,15 +346,23 @@ spoil_entry(struct vm_map_entry *e)
 {
 	unsigned bit;
 
+	SET(e->vme_prev, (uintptr_t)e, "I3");
+	SET(e->vme_prev, (uintptr_t)e->vme_next, "I3");
+	SET(e->vme_next, (uintptr_t)e, "I3");
+	SET(e->vme_next, (uintptr_t)e->vme_prev, "I3");
+	SPOIL(e->vme_gap, 1, "");
 	SPOIL(e->vme_gap, PAGE_SIZE, "");
 	SPOIL(e->vme_gap, KB4(64), "");
 	SPOIL(e->vme_max_gap, PAGE_SIZE, "I4");
 	SPOIL(e->vme_max_gap, (vsize_t)1 << 30, "I4");
 	for (bit = 0; bit < 64; bit++) {
-		SPOIL(e->vme_own, (uint64_t)1 << bit, "I4");
 		SPOIL(e->vme_mask[0], (uint64_t)1 << bit, "I4");
 		SPOIL(e->vme_mask[1], (uint64_t)1 << bit, "I4");
 	}
+	SPOIL(e->vme_hole, 1, "I4");
+	SPOIL(e->vme_hole, 2, "I4");
+	for (bit = 0; bit < 6 && e->vme_hole != 0; bit++)
+		SPOIL(e->vme_class, 1 << bit, "I4");
 	if (e == &t.t_map.vm_sentinel)
 		spoil_sentinel(e);
 	else
@@ -374,7 +380,7 @@ START_TEST(check_sees_every_field)
 	twin_init(&t, __func__, MAP_LOW, MAP_LOW + KB4(900), VM_MAP_KERNEL);
 	for (i = 0; i < 300 && t.t_oracle.o_used < 500; i++)
 		twin_step(&t, &from);
-	for (e = &t.t_map.vm_sentinel; e != NULL; e = vme_next(e)) {
+	for (e = &t.t_map.vm_sentinel; e != NULL; e = e->vme_next) {
 		spoil_entry(e);
 		n++;
 	}
@@ -395,9 +401,9 @@ START_TEST(check_sees_neighbours)
 	furnish(VM_MAP_USER);
 	must(twin_insert(&t, at(10), at(12), VM_PROT_READ, "ann") == 0);
 	e = space_above(&t.t_map, at(10));
-	must(e->vme_start == at(10));
+	must(vme_start(e) == at(10));
 	SPOIL(e->vme_prot, VM_PROT_READ ^ VM_PROT_RW, "I6");
-	for (e = &t.t_map.vm_sentinel; e != NULL; e = vme_next(e))
+	for (e = &t.t_map.vm_sentinel; e != NULL; e = e->vme_next)
 		SPOIL(e->vme_rb.rb_up, 1, "rb P");
 	twin_fini(&t);
 }

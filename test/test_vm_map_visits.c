@@ -48,12 +48,12 @@ static void
 add(vsize_t page)
 {
 	struct vm_map_entry *e = &entries[n];
+	vaddr_t start = BASE + KB4(page);
 
 	must(n < MAXN);
 	memset(e, 0, sizeof(*e));
-	e->vme_start = BASE + KB4(page);
-	e->vme_end = e->vme_start + PAGE_SIZE;
-	map_link_locked(&map, e, space_before(&map, e->vme_start));
+	e->vme_end = start + PAGE_SIZE;
+	map_link_locked(&map, e, start, space_before(&map, start));
 	live[n] = n;
 	n++;
 }

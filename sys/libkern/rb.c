@@ -193,14 +193,11 @@ unlink_leftless(struct rb_tree *t, struct rb_node *n, struct rb_mend *m)
  *	      (p)                (c)	c: p's left child, or nothing
  */
 static void
-unlink_by_predecessor(struct rb_tree *t, struct rb_node *n, struct rb_mend *m)
+unlink_by_predecessor(struct rb_tree *t, struct rb_node *n, struct rb_node *p,
+    struct rb_mend *m)
 {
-	struct rb_node *p, *c, *pp;
+	struct rb_node *c = p->rb_left, *pp = rb_parent(p);
 
-	for (p = n->rb_left; p->rb_right != NULL; p = p->rb_right)
-		continue;
-	c = p->rb_left;
-	pp = rb_parent(p);
 	m->rm_black = c == NULL && rb_color(p) == RB_BLACK;
 	m->rm_left = pp == n;
 	m->rm_parent = pp == n ? p : pp;
@@ -219,12 +216,13 @@ unlink_by_predecessor(struct rb_tree *t, struct rb_node *n, struct rb_mend *m)
 }
 
 void
-rb_unlink(struct rb_tree *t, struct rb_node *n, struct rb_mend *m)
+rb_unlink(struct rb_tree *t, struct rb_node *n, struct rb_node *pred,
+    struct rb_mend *m)
 {
 	if (n->rb_left == NULL)
 		unlink_leftless(t, n, m);
 	else
-		unlink_by_predecessor(t, n, m);
+		unlink_by_predecessor(t, n, pred, m);
 }
 
 /*

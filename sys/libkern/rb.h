@@ -72,15 +72,17 @@ rb_link(struct rb_node *n, struct rb_node *parent, struct rb_node **link)
 void	rb_link_fixup(struct rb_tree *, struct rb_node *n);
 
 /*
- * Take n out.  Where n has a left child its in-order predecessor takes n's
- * place (the textbooks' choice is the successor; the predecessor is what
+ * Take n out.  Where n has a left child its in-order predecessor pred takes
+ * n's place (the textbooks' choice is the successor; the predecessor is what
  * leaves one dirty path instead of two to an owner whose summaries change
- * at the predecessor too).
+ * at the predecessor too).  An owner who keeps a list, too, has pred at hand;
+ * others find it by rb_pred(), or give NULL where n has no left child.
  * => m->rm_parent is where the dirty path to the root begins; NULL when the
  *    tree is empty now
  * => the fixup must follow, once every summary is right again
  */
-void	rb_unlink(struct rb_tree *, struct rb_node *n, struct rb_mend *m);
+void	rb_unlink(struct rb_tree *, struct rb_node *n, struct rb_node *pred,
+	    struct rb_mend *m);
 void	rb_unlink_fixup(struct rb_tree *, const struct rb_mend *m);
 
 struct rb_node *rb_min(const struct rb_tree *);

@@ -20,7 +20,7 @@
  * 2. Structures
  *
  * A vm_map has one vm_map_entry for each region in use, in a red-black tree
- * by address.  Each also stands for the hole behind it.  How holes are found
+ * and a list, both by address.  Each also stands for the hole behind it.  How holes are found
  * is vm_map_space.c's; where entries come from, vm_map_entry.c's; changing
  * parts of regions, vm_map_range.c's.
  *
@@ -38,11 +38,12 @@
  * 3. Invariants (vm_map_check walks them all)
  *
  *  I1	The first entry is the sentinel; from there it goes up: each region is
- *	at least a page, whole pages, begins where the one before ends or
- *	later, and lies in [vm_min, vm_max).
- *  I2	vme_gap is the distance to the next region, or to vm_max.
- *  I3	The tree is a red-black tree (P1…P4 of rb.c).
- *  I4	vme_own, vme_mask and vme_max_gap are what section 2 of
+ *	at least a page, whole pages, begins where the hole before it ends,
+ *	and lies in [vm_min, vm_max).
+ *  I2	The last hole ends at vm_max.
+ *  I3	The tree is a red-black tree (P1…P4 of rb.c), and the list of
+ *	vme_prev and vme_next has its order.
+ *  I4	vme_class, vme_mask and vme_max_gap are what section 2 of
  *	vm_map_space.c says.
  *  I5	vms_entries and vms_used are the number of regions and their sum.
  *  I6	Guards fit their region.  In a user map no two neighbours could be
@@ -114,11 +115,11 @@ vm_map_destroy(struct vm_map *map)
 
 	KASSERT(map != kernel_map);
 	vm_rw_enter_write(&map->vm_lock);
-	while ((e = vme_next(&map->vm_sentinel)) != NULL) {
+	while ((e = map->vm_sentinel.vme_next) != NULL) {
 		if (n++ < DESTROY_REPORTS)
 			vm_host_log("vm_map_destroy: %s: region [%#lx, %#lx) "
 			    "of %s is still there\n", map->vm_name,
-			    e->vme_start, e->vme_end,
+			    vme_start(e), e->vme_end,
 			    e->vme_owner != NULL ? e->vme_owner : "nobody");
 		map_unlink_locked(map, e);
 		entry_push(&chain, e);
@@ -174,19 +175,20 @@ map_request(const struct vm_map *map, const struct vm_map_request *vr,
 /* ---------------------------- taking space ----------------------------- */
 
 void
-map_link_locked(struct vm_map *map, struct vm_map_entry *e,
+map_link_locked(struct vm_map *map, struct vm_map_entry *e, vaddr_t start,
     struct vm_map_entry *pred)
 {
-	space_link(map, e, pred);
+	space_link(map, e, start, pred);
 	map->vm_stats.vms_entries++;
-	map->vm_stats.vms_used += e->vme_end - e->vme_start;
+	map->vm_stats.vms_used += e->vme_end - start;
 }
 
 void
 map_unlink_locked(struct vm_map *map, struct vm_map_entry *e)
 {
 	map->vm_stats.vms_entries--;
-	map->vm_stats.vms_used -= space_unlink(map, e);
+	map->vm_stats.vms_used -= e->vme_end - vme_start(e);
+	space_unlink(map, e);
 }
 
 /*
@@ -236,9 +238,8 @@ place_locked(struct vm_map *map, const struct space_request *rq,
 		map->vm_stats.vms_fails++;
 		return ENOMEM;
 	}
-	e->vme_start = *start;
 	e->vme_end = *start + rq->sr_need;
-	map_link_locked(map, e, pred);
+	map_link_locked(map, e, *start, pred);
 	return 0;
 }
 
@@ -305,7 +306,6 @@ insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
 	if (e == NULL)
 		return ENOMEM;
 	*e = (struct vm_map_entry){
-		.vme_start = start,
 		.vme_end = end,
 		.vme_prot = (uint8_t)prot,
 		.vme_owner = owner,
@@ -313,7 +313,7 @@ insert(struct vm_map *map, vaddr_t start, vaddr_t end, vm_prot_t prot,
 	};
 	pred = space_before(map, start);
 	if (vme_hole_end(pred) >= end) {
-		map_link_locked(map, e, pred);
+		map_link_locked(map, e, start, pred);
 		map_join_locked(map, e, &rest);
 	} else {
 		error = EEXIST;
@@ -346,7 +346,7 @@ exactly_locked(struct vm_map *map, vaddr_t addr, vsize_t size,
 {
 	struct vm_map_entry *e = space_above(map, addr);
 
-	if (e == NULL || addr < e->vme_start ||
+	if (e == NULL || addr < vme_start(e) ||
 	    (e->vme_flags & VME_DYING) != 0)
 		return EFAULT;
 	if (vme_usable_start(e) != addr || vme_usable_end(e) - addr != size)
@@ -369,7 +369,7 @@ vm_map_free(struct vm_map *map, vaddr_t addr, vsize_t size)
 	error = exactly_locked(map, addr, size, &e);
 	if (error == 0) {
 		if (map->vm_pmap != NULL)
-			pmap_remove(map->vm_pmap, e->vme_start, e->vme_end);
+			pmap_remove(map->vm_pmap, vme_start(e), e->vme_end);
 		map_unlink_locked(map, e);
 		entry_push(&rest, e);
 	}

@@ -27,28 +27,31 @@
 struct pmap;
 
 /*
- * A region [vme_start, vme_end), and the hole of vme_gap bytes behind it.
+ * A region, and the hole of vme_gap bytes behind it.  It begins where the
+ * hole before it ends, and so does not say where (vme_start()).
  * Readers outside of vm_map*.c may look at the fields marked (r), under the
- * map's lock.  What a search reads comes first: 44 bytes with 32-bit
- * pointers, 64 with 64-bit ones, one cache line.
+ * map's lock.  What a search reads comes first: 38 bytes with 32-bit
+ * pointers, 58 with 64-bit ones, within a cache line of 64.
  */
 struct vm_map_entry {
 	struct rb_node	 vme_rb;	/* address tree; must be first */
 	vaddr_t		 vme_end;	/* (r) */
 	vsize_t		 vme_gap;	/* (r) the hole behind it */
-	uint64_t	 vme_own;	/* the class of that hole, as a mask */
 	uint64_t	 vme_mask[2];	/* classes of the holes below, on the
 					   left and on the right */
+	uint8_t		 vme_hole;	/* is there one behind it?  1, 0 */
+	uint8_t		 vme_class;	/* of that hole */
 
-	vsize_t		 vme_max_gap;	/* the largest hole of its subtree, if
-					   larger than the exact classes */
-	vaddr_t		 vme_start;	/* (r) */
-	const char	*vme_owner;	/* (r) who asked; not copied */
 	uint8_t		 vme_prot;	/* (r) vm_prot_t */
 	uint8_t		 vme_guard_lo;	/* (r) pages of guard before */
 	uint8_t		 vme_guard_hi;	/* (r) and behind, inside the region */
 	uint8_t		 vme_flags;	/* (r) VME_* */
 	uint16_t	 vme_wired;	/* (r) wire count */
+	struct vm_map_entry *vme_prev;	/* the entry before by address, and */
+	struct vm_map_entry *vme_next;	/* (r) behind; NULL: there is none */
+	vsize_t		 vme_max_gap;	/* the largest hole of its subtree, if
+					   larger than the exact classes */
+	const char	*vme_owner;	/* (r) who asked; not copied */
 };
 
 #define VME_SENTINEL	0x01	/* the map's own: no region, but a hole */

@@ -97,18 +97,6 @@ vme_parent(const struct vm_map_entry *e)
 	return vme_of(rb_parent(&e->vme_rb));
 }
 
-static inline struct vm_map_entry *
-vme_next(const struct vm_map_entry *e)
-{
-	return vme_of(rb_succ(&e->vme_rb));	/* NULL behind the last */
-}
-
-static inline struct vm_map_entry *
-vme_prev(const struct vm_map_entry *e)
-{
-	return vme_of(rb_pred(&e->vme_rb));	/* NULL before the sentinel */
-}
-
 /* The hole behind an entry is [vme_end, vme_hole_end). */
 static inline vaddr_t
 vme_hole_end(const struct vm_map_entry *e)
@@ -116,11 +104,18 @@ vme_hole_end(const struct vm_map_entry *e)
 	return e->vme_end + e->vme_gap;
 }
 
+/* The region is [vme_start(), vme_end); the sentinel's has no length. */
+static inline vaddr_t
+vme_start(const struct vm_map_entry *e)
+{
+	return e->vme_prev != NULL ? vme_hole_end(e->vme_prev) : e->vme_end;
+}
+
 /* The pages that may be touched: the region less its guards. */
 static inline vaddr_t
 vme_usable_start(const struct vm_map_entry *e)
 {
-	return e->vme_start + ptoa(e->vme_guard_lo);
+	return vme_start(e) + ptoa(e->vme_guard_lo);
 }
 
 static inline vaddr_t
@@ -161,13 +156,12 @@ struct vm_map_entry *space_above(const struct vm_map *, vaddr_t addr);
 struct vm_map_entry *space_before(const struct vm_map *, vaddr_t addr);
 
 /*
- * Put e, whose [vme_start, vme_end) lies in the hole behind pred, into the
- * tree / take it out again, and return its length (which its neighbours, at
- * hand, tell as well as vme_start would, a cache line further on).
+ * Put e, as [start, vme_end), which lies in the hole behind pred, into tree
+ * and list / take it out again.
  */
-void	space_link(struct vm_map *, struct vm_map_entry *e,
+void	space_link(struct vm_map *, struct vm_map_entry *e, vaddr_t start,
 	    struct vm_map_entry *pred);
-vsize_t	space_unlink(struct vm_map *, struct vm_map_entry *e);
+void	space_unlink(struct vm_map *, struct vm_map_entry *e);
 
 /* The hole behind e is now of gap bytes: e or what follows was trimmed. */
 void	space_resize(struct vm_map_entry *e, vsize_t gap);
@@ -235,7 +229,7 @@ void	map_displace(struct vm_map *, struct vm_map_entry *);
 
 /* Link and unlink, with the counters; the map's lock is held for writing. */
 void	map_link_locked(struct vm_map *, struct vm_map_entry *,
-	    struct vm_map_entry *pred);
+	    vaddr_t start, struct vm_map_entry *pred);
 void	map_unlink_locked(struct vm_map *, struct vm_map_entry *);
 
 /* Is [start, end) a range of whole pages in the map, and not empty? */

@@ -13,7 +13,7 @@ static void
 fill_info(const struct vm_map_entry *e, struct vm_map_info *vi)
 {
 	*vi = (struct vm_map_info){
-		.vi_start = e->vme_start,
+		.vi_start = vme_start(e),
 		.vi_end = e->vme_end,
 		.vi_gap = e->vme_gap,
 		.vi_guard_lo = e->vme_guard_lo,
@@ -32,7 +32,7 @@ vm_map_lookup(struct vm_map *map, vaddr_t addr, struct vm_map_info *vi)
 
 	vm_rw_enter_read(&map->vm_lock);
 	e = space_above(map, addr);
-	if (e != NULL && addr >= e->vme_start) {
+	if (e != NULL && addr >= vme_start(e)) {
 		fill_info(e, vi);
 		error = 0;
 	}
@@ -94,7 +94,7 @@ explain_hole(const struct vm_map_entry *e, const struct space_request *rq,
 		vx->vx_largest = hi - lo;
 		vx->vx_largest_at = lo;
 		vx->vx_before = e->vme_owner;
-		next = vme_next(e);
+		next = e->vme_next;
 		vx->vx_after = next != NULL ? next->vme_owner : NULL;
 	}
 }
@@ -114,7 +114,7 @@ vm_map_explain(struct vm_map *map, const struct vm_map_request *vr,
 	};
 	vm_rw_enter_read(&map->vm_lock);
 	e = space_before(map, rq.sr_min);
-	for (; e != NULL && e->vme_end < rq.sr_max; e = vme_next(e))
+	for (; e != NULL && e->vme_end < rq.sr_max; e = e->vme_next)
 		explain_hole(e, &rq, vx);
 	vm_rw_exit_read(&map->vm_lock);
 	return 0;
@@ -125,22 +125,16 @@ vm_map_explain(struct vm_map *map, const struct vm_map_request *vr,
 static const char *
 check_region(const struct vm_map *map, const struct vm_map_entry *e)
 {
-	const struct vm_map_entry *next = vme_next(e);
-	vaddr_t limit = next != NULL ? next->vme_start : map->vm_max;
-
 	if (e == &map->vm_sentinel) {
-		if (e->vme_start != map->vm_min || e->vme_end != map->vm_min ||
-		    e->vme_flags != VME_SENTINEL)
+		if (e->vme_end != map->vm_min || e->vme_flags != VME_SENTINEL)
 			return "vm_map I1: the sentinel was changed";
-	} else if (!map_range_ok(map, e->vme_start, e->vme_end) ||
+	} else if (!map_range_ok(map, vme_start(e), e->vme_end) ||
 	    (e->vme_flags & VME_SENTINEL) != 0)
 		return "vm_map I1: a region is empty, unaligned or outside";
-	if (e->vme_end > limit)
-		return "vm_map I1: regions overlap";
-	if (e->vme_gap != limit - e->vme_end)
-		return "vm_map I2: a hole's size is wrong";
+	if (e->vme_next == NULL && vme_hole_end(e) != map->vm_max)
+		return "vm_map I2: the last hole's size is wrong";
 	if ((vsize_t)e->vme_guard_lo + e->vme_guard_hi >
-	    atop(e->vme_end - e->vme_start))
+	    atop(e->vme_end - vme_start(e)))
 		return "vm_map I6: guards are larger than their region";
 	if (map_joinable(map, e))
 		return "vm_map I6: equal neighbours are not joined";
@@ -154,8 +148,8 @@ check_summary(const struct vm_map_entry *e)
 	vsize_t max = e->vme_gap > ptoa(CLASS_EXACT) ? e->vme_gap : 0;
 	int i;
 
-	if (e->vme_own != (e->vme_gap == 0 ? 0 :
-	    (uint64_t)1 << space_class(atop(e->vme_gap))))
+	if (e->vme_hole != (e->vme_gap != 0) || (e->vme_hole != 0 &&
+	    e->vme_class != space_class(atop(e->vme_gap))))
 		return "vm_map I4: a hole's class is wrong";
 	for (i = 0; i < 2; i++) {
 		if (e->vme_mask[i] !=
@@ -171,6 +165,7 @@ static const char *
 check_locked(const struct vm_map *map)
 {
 	const struct vm_map_entry *e = vme_of(rb_min(&map->vm_tree));
+	const struct vm_map_entry *prev = NULL;
 	unsigned long entries = 0;
 	vsize_t used = 0;
 	const char *why;
@@ -180,12 +175,15 @@ check_locked(const struct vm_map *map)
 		return why;
 	if (e != &map->vm_sentinel)
 		return "vm_map I1: the first entry is not the sentinel";
-	for (; e != NULL; e = vme_next(e)) {
+	for (; e != NULL; prev = e, e = vme_of(rb_succ(&e->vme_rb))) {
+		if (e->vme_prev != prev ||
+		    e->vme_next != vme_of(rb_succ(&e->vme_rb)))
+			return "vm_map I3: list and tree differ";
 		if ((why = check_region(map, e)) != NULL ||
 		    (why = check_summary(e)) != NULL)
 			return why;
 		entries += e != &map->vm_sentinel;
-		used += e->vme_end - e->vme_start;
+		used += e->vme_end - vme_start(e);
 	}
 	if (entries != map->vm_stats.vms_entries ||
 	    used != map->vm_stats.vms_used)

@@ -66,16 +66,15 @@ cut(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr,
 	unsigned lo = e->vme_guard_lo, hi = e->vme_guard_hi;
 
 	*new = *e;
-	new->vme_start = addr;
 	space_resize(e, vme_hole_end(e) - addr);
 	e->vme_end = addr;
-	e->vme_guard_lo = (uint8_t)min_pages(atop(addr - e->vme_start), lo);
+	e->vme_guard_lo = (uint8_t)min_pages(atop(addr - vme_start(e)), lo);
 	new->vme_guard_lo = (uint8_t)(lo - e->vme_guard_lo);
 	new->vme_guard_hi =
 	    (uint8_t)min_pages(atop(new->vme_end - addr), hi);
 	e->vme_guard_hi = (uint8_t)(hi - new->vme_guard_hi);
-	map->vm_stats.vms_used -= new->vme_end - new->vme_start;
-	map_link_locked(map, new, e);
+	map->vm_stats.vms_used -= new->vme_end - addr;
+	map_link_locked(map, new, addr, e);
 }
 
 bool
@@ -84,7 +83,7 @@ map_joinable(const struct vm_map *map, const struct vm_map_entry *a)
 	const struct vm_map_entry *b;
 
 	if (map->vm_flags != VM_MAP_USER || a->vme_flags != 0 ||
-	    a->vme_gap != 0 || (b = vme_next(a)) == NULL)
+	    a->vme_gap != 0 || (b = a->vme_next) == NULL)
 		return false;
 	return b->vme_flags == 0 && a->vme_prot == b->vme_prot &&
 	    a->vme_owner == b->vme_owner && a->vme_wired == b->vme_wired &&
@@ -96,7 +95,7 @@ static void
 join_next(struct vm_map *map, struct vm_map_entry *a,
     struct vm_map_entry **rest)
 {
-	struct vm_map_entry *b = vme_next(a);
+	struct vm_map_entry *b = a->vme_next;
 
 	/* a takes over b's pages; what is unlinked then has none. */
 	a->vme_guard_hi = b->vme_guard_hi;
@@ -113,7 +112,7 @@ map_join_locked(struct vm_map *map, struct vm_map_entry *e,
 		return;
 	if (map_joinable(map, e))
 		join_next(map, e, rest);
-	e = vme_prev(e);
+	e = e->vme_prev;
 	if (map_joinable(map, e))
 		join_next(map, e, rest);
 }
@@ -124,7 +123,7 @@ map_join_locked(struct vm_map *map, struct vm_map_entry *e,
 static bool
 whole(const struct vm_map_entry *e, vaddr_t start, vaddr_t end)
 {
-	return (start <= e->vme_start || start == vme_usable_start(e)) &&
+	return (start <= vme_start(e) || start == vme_usable_start(e)) &&
 	    (end >= e->vme_end || end == vme_usable_end(e));
 }
 
@@ -139,9 +138,9 @@ look(struct vm_map *map, vaddr_t start, vaddr_t end, const struct range_op *op,
 	struct vm_map_entry *first = space_above(map, start), *e;
 
 	*error = EFAULT;
-	if (first == NULL || first->vme_start > start)
+	if (first == NULL || vme_start(first) > start)
 		return NULL;
-	for (e = first;; e = vme_next(e)) {
+	for (e = first;; e = e->vme_next) {
 		if ((e->vme_flags & (VME_SPECIAL | VME_DYING)) != 0)
 			*error = EBUSY;
 		else if (map->vm_flags == VM_MAP_KERNEL &&
@@ -169,17 +168,17 @@ apply(struct vm_map *map, struct vm_map_entry *e, vaddr_t start, vaddr_t end,
 	struct vm_map_entry *new;
 	bool cuts = map->vm_flags == VM_MAP_USER;
 
-	if (cuts && e->vme_start < start) {
+	if (cuts && vme_start(e) < start) {
 		new = entry_pop(hand);
 		cut(map, e, start, new);
 		e = new;
 	}
-	for (;; e = vme_next(e)) {
+	for (;; e = e->vme_next) {
 		if (cuts && e->vme_end > end)
 			cut(map, e, end, entry_pop(hand));
 		op->ro_change(map, e, arg);
-		if (map_joinable(map, vme_prev(e))) {
-			e = vme_prev(e);
+		if (map_joinable(map, e->vme_prev)) {
+			e = e->vme_prev;
 			join_next(map, e, hand);
 		}
 		if (e->vme_end >= end)
@@ -279,10 +278,10 @@ look_remove(const struct vm_map_entry *e, vaddr_t start, vaddr_t end,
     bool *splits)
 {
 	*splits = false;
-	for (; e != NULL && e->vme_start < end; e = vme_next(e)) {
+	for (; e != NULL && vme_start(e) < end; e = e->vme_next) {
 		if (e->vme_wired != 0 || e->vme_flags != 0)
 			return EBUSY;
-		if (e->vme_start < start && e->vme_end > end)
+		if (vme_start(e) < start && e->vme_end > end)
 			*splits = true;
 	}
 	return 0;
@@ -294,7 +293,7 @@ trim_high(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 {
 	map->vm_stats.vms_used -= e->vme_end - addr;
 	e->vme_guard_hi -= min_pages(atop(e->vme_end - addr), e->vme_guard_hi);
-	e->vme_guard_lo = (uint8_t)min_pages(atop(addr - e->vme_start),
+	e->vme_guard_lo = (uint8_t)min_pages(atop(addr - vme_start(e)),
 	    e->vme_guard_lo);
 	space_resize(e, vme_hole_end(e) - addr);
 	e->vme_end = addr;
@@ -304,14 +303,13 @@ trim_high(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 static void
 trim_low(struct vm_map *map, struct vm_map_entry *e, vaddr_t addr)
 {
-	struct vm_map_entry *prev = vme_prev(e);
+	struct vm_map_entry *prev = e->vme_prev;
 
-	map->vm_stats.vms_used -= addr - e->vme_start;
-	e->vme_guard_lo -= min_pages(atop(addr - e->vme_start),
+	map->vm_stats.vms_used -= addr - vme_start(e);
+	e->vme_guard_lo -= min_pages(atop(addr - vme_start(e)),
 	    e->vme_guard_lo);
 	e->vme_guard_hi = (uint8_t)min_pages(atop(e->vme_end - addr),
 	    e->vme_guard_hi);
-	e->vme_start = addr;
 	space_resize(prev, addr - prev->vme_end);
 }
 
@@ -323,11 +321,11 @@ remove_locked(struct vm_map *map, struct vm_map_entry *e, vaddr_t start,
 
 	if (map->vm_pmap != NULL)
 		pmap_remove(map->vm_pmap, start, end);
-	for (; e != NULL && e->vme_start < end; e = next) {
-		if (e->vme_start < start && e->vme_end > end)
+	for (; e != NULL && vme_start(e) < end; e = next) {
+		if (vme_start(e) < start && e->vme_end > end)
 			cut(map, e, end, entry_pop(hand));
-		next = vme_next(e);
-		if (e->vme_start < start)
+		next = e->vme_next;
+		if (vme_start(e) < start)
 			trim_high(map, e, start);
 		else if (e->vme_end > end)
 			trim_low(map, e, end);

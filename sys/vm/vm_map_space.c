@@ -18,10 +18,10 @@
  *
  * Of its hole and of those below it each node keeps a summary:
  *
- *	vme_own		the class of its own hole, as a mask of one bit: bit k
- *			is set when it is of size class k;
- *	vme_mask[2]	the same of all holes in its left and in its right
- *			subtree;
+ *	vme_hole	1 if it has a hole at all, else 0, and
+ *	vme_class	the size class of that;
+ *	vme_mask[2]	the classes of all holes in its left and in its right
+ *			subtree, as masks: bit k is set when one is of class k;
  *	vme_max_gap	the largest hole of its own subtree, itself included,
  *			or 0 if that is of an exact class.
  *
@@ -29,7 +29,12 @@
  * of small holes the mask knows the size, and max_gap is about large ones.
  * The masks are the children's because a search then decides from the node
  * that it is at, and an update needs no sibling: one node read per level.
- * vme_own could be had from vme_gap, but is wanted at each of these nodes.
+ * vme_class could be had from vme_gap, but is wanted at each of these nodes.
+ *
+ * Besides the tree, entries hang in a list by address (vme_prev, vme_next).
+ * Neighbours are asked for at each link and unlink, and in a map that no
+ * cache holds each step on the way to one along the tree is a wait for
+ * memory.
  *
  * Why a mask?  Best fit asks for the *smallest* hole that is large enough.
  * max_gap cannot guide that search: it says that something fits below, and
@@ -186,10 +191,25 @@ gap_bit(vsize_t gap)
 	return (uint64_t)1 << space_class(pages);
 }
 
+/* The same of the hole behind e, by what is kept. */
+static inline uint64_t
+own_bit(const struct vm_map_entry *e)
+{
+	return (uint64_t)e->vme_hole << e->vme_class;
+}
+
 static inline uint64_t
 mask_of(const struct vm_map_entry *e)
 {
-	return e->vme_own | e->vme_mask[0] | e->vme_mask[1];
+	return own_bit(e) | e->vme_mask[0] | e->vme_mask[1];
+}
+
+static inline void
+set_gap(struct vm_map_entry *e, vsize_t gap)
+{
+	e->vme_gap = gap;
+	e->vme_hole = gap != 0;
+	e->vme_class = (uint8_t)space_class(atop(gap) + (gap == 0));
 }
 
 uint64_t
@@ -213,7 +233,7 @@ tell_mask(struct vm_map_entry *e, uint64_t news,
 	while (news != 0 && (up = vme_parent(e)) != stop) {
 		right = vme_right(up) == e;
 		up->vme_mask[right] ^= news;
-		news &= ~(up->vme_mask[!right] | up->vme_own);
+		news &= ~(up->vme_mask[!right] | own_bit(up));
 		e = up;
 	}
 }
@@ -284,11 +304,10 @@ space_rotate(struct rb_node *old_rb, struct rb_node *top_rb)
 static inline uint64_t
 set_own(struct vm_map_entry *e, vsize_t gap)
 {
-	uint64_t was = e->vme_own;
+	uint64_t was = own_bit(e);
 
-	e->vme_gap = gap;
-	e->vme_own = gap_bit(gap);
-	return (was ^ e->vme_own) & ~(e->vme_mask[0] | e->vme_mask[1]);
+	set_gap(e, gap);
+	return (was ^ own_bit(e)) & ~(e->vme_mask[0] | e->vme_mask[1]);
 }
 
 /*
@@ -324,7 +343,6 @@ space_init(struct vm_map *map)
 	struct vm_map_entry *s = &map->vm_sentinel;
 
 	*s = (struct vm_map_entry){
-		.vme_start = map->vm_min,
 		.vme_end = map->vm_min,
 		.vme_flags = VME_SENTINEL,
 	};
@@ -336,58 +354,76 @@ space_init(struct vm_map *map)
 }
 
 void
-space_link(struct vm_map *map, struct vm_map_entry *e,
+space_link(struct vm_map *map, struct vm_map_entry *e, vaddr_t start,
     struct vm_map_entry *pred)
 {
-	struct rb_node *n = pred->vme_rb.rb_right;
+	struct vm_map_entry *next = pred->vme_next;
 	vaddr_t hole_end = vme_hole_end(pred);
 
 	e->vme_gap = e->vme_max_gap = 0;
-	e->vme_own = e->vme_mask[0] = e->vme_mask[1] = 0;
+	e->vme_hole = e->vme_class = 0;
+	e->vme_mask[0] = e->vme_mask[1] = 0;
+	e->vme_prev = pred;
+	e->vme_next = next;
+	pred->vme_next = e;
+	if (next != NULL)
+		next->vme_prev = e;
 	/*
 	 * The place behind pred is its right child's, or, if that is taken,
 	 * the left child's of the next entry, which is then free.
 	 */
-	if (n == NULL)
+	if (vme_right(pred) == NULL)
 		rb_link(&e->vme_rb, &pred->vme_rb, &pred->vme_rb.rb_right);
-	else {
-		while (n->rb_left != NULL)
-			n = n->rb_left;
-		rb_link(&e->vme_rb, n, &n->rb_left);
-	}
-	set_gaps(e, hole_end - e->vme_end, pred, e->vme_start - pred->vme_end);
+	else
+		rb_link(&e->vme_rb, &next->vme_rb, &next->vme_rb.rb_left);
+	set_gaps(e, hole_end - e->vme_end, pred, start - pred->vme_end);
 	rb_link_fixup(&map->vm_tree, &e->vme_rb);
 }
 
-vsize_t
-space_unlink(struct vm_map *map, struct vm_map_entry *e)
+/*
+ * What unlinking e reads: in a large map nothing of it is at hand, and had
+ * better come all at once than one after the other.
+ */
+static inline void
+fetch_around(const struct vm_map_entry *e)
 {
-	struct vm_map_entry *pred;
-	struct rb_mend mend;
-	vsize_t gap, len;
+	const struct vm_map_entry *up = vme_parent(e);
 
-	/* All three are needed; in a large map, let them come at once. */
-	__builtin_prefetch(vme_parent(e));
+	__builtin_prefetch(up);
 	__builtin_prefetch(vme_left(e));
 	__builtin_prefetch(vme_right(e));
-	pred = vme_prev(e);
-	gap = vme_hole_end(e) - pred->vme_end;
-	len = e->vme_end - vme_hole_end(pred);
+	__builtin_prefetch(e->vme_prev);
+	__builtin_prefetch(e->vme_next);
+	if (up != NULL && rb_color(&e->vme_rb) == RB_BLACK)
+		__builtin_prefetch(kid(up, vme_left(up) == e));
+}
 
+void
+space_unlink(struct vm_map *map, struct vm_map_entry *e)
+{
+	struct vm_map_entry *pred = e->vme_prev, *next = e->vme_next;
+	struct rb_mend mend;
+	vsize_t gap;
+
+	fetch_around(e);
+	gap = vme_hole_end(e) - pred->vme_end;
+	pred->vme_next = next;
+	if (next != NULL)
+		next->vme_prev = pred;
 	if (vme_left(e) == NULL)
 		set_gaps(e, 0, pred, gap);
 	else {
 		/* pred is below, and will take e's place with all it knows. */
 		set_gaps(pred, 0, e, gap);
 		pred->vme_gap = gap;
-		pred->vme_own = e->vme_own;
+		pred->vme_hole = e->vme_hole;
+		pred->vme_class = e->vme_class;
 		pred->vme_mask[0] = e->vme_mask[0];
 		pred->vme_mask[1] = e->vme_mask[1];
 		pred->vme_max_gap = e->vme_max_gap;
 	}
-	rb_unlink(&map->vm_tree, &e->vme_rb, &mend);
+	rb_unlink(&map->vm_tree, &e->vme_rb, &pred->vme_rb, &mend);
 	rb_unlink_fixup(&map->vm_tree, &mend);
-	return len;
 }
 
 /*
@@ -399,14 +435,14 @@ static inline struct vm_map_entry *
 passed(const struct vm_map *map, vaddr_t addr, enum side side)
 {
 	struct vm_map_entry *last[2] = { NULL, NULL }, *e;
-	bool right;
+	bool above;
 
 	for (e = vme_of(map->vm_tree.rb_root); e != NULL;
-	    e = turn_of(e, LOW, right)) {
-		right = e->vme_end <= addr;
-		last[right] = e;
+	    e = turn_of(e, HIGH, above)) {
+		above = addr < e->vme_end;
+		last[above] = e;
 	}
-	return last[side];
+	return last[side == LOW];
 }
 
 struct vm_map_entry *
@@ -449,7 +485,7 @@ classes_sure(vsize_t pages)
 static inline bool
 has_own(const struct vm_map_entry *e, const struct want *w)
 {
-	return (e->vme_own & w->w_classes) != 0 && e->vme_gap >= w->w_large;
+	return (own_bit(e) & w->w_classes) != 0 && e->vme_gap >= w->w_large;
 }
 
 static inline bool
@@ -581,7 +617,7 @@ scan_edge(struct vm_map_entry *e, vaddr_t edge, enum side side,
 			*cut = e;
 			e = kid(e, !side);
 		} else {
-			mask |= e->vme_own | e->vme_mask[!side];
+			mask |= own_bit(e) | e->vme_mask[!side];
 			e = kid(e, side);
 		}
 	}
@@ -610,7 +646,7 @@ window_scan(struct vm_map *map, vaddr_t min, vaddr_t max, struct window *w)
 			w->w_top = e;
 	}
 	if (e != NULL)
-		w->w_mask = e->vme_own |
+		w->w_mask = own_bit(e) |
 		    scan_edge(vme_left(e), min, LOW, &w->w_cut_lo) |
 		    scan_edge(vme_right(e), max, HIGH, &w->w_cut_hi);
 	if (w->w_cut_lo != NULL && vme_hole_end(w->w_cut_lo) > min)

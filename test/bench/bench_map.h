@@ -117,14 +117,13 @@ core_link(struct track *t, size_t k, struct vm_map_entry *pred, vaddr_t start,
 {
 	struct vm_map_entry *e = core_entry(t, k);
 
-	e->vme_start = start;
 	e->vme_end = start + bytes;
 	e->vme_owner = "bench";
 	e->vme_prot = VM_PROT_RW;
 	e->vme_guard_lo = e->vme_guard_hi = 0;
 	e->vme_flags = 0;
 	e->vme_wired = 0;
-	map_link_locked(&t->tr_map, e, pred);
+	map_link_locked(&t->tr_map, e, start, pred);
 }
 
 static inline bool

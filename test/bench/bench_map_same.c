@@ -41,7 +41,7 @@ hole_of(const struct track *t, const struct draw *d)
 		    ptoa((vaddr_t)hi));
 	}
 	e = core_entry(t, d->d_region);
-	return clipped(t, d->d_window, vme_prev(e)->vme_end, vme_hole_end(e));
+	return clipped(t, d->d_window, e->vme_prev->vme_end, vme_hole_end(e));
 }
 
 /*

@@ -125,8 +125,8 @@ track_where(const struct track *t, size_t k, vaddr_t *start, vsize_t *npages)
 
 	if (t->tr_who == CORE) {
 		e = core_entry(t, k);
-		*start = e->vme_start;
-		*npages = atop(e->vme_end - e->vme_start);
+		*start = vme_start(e);
+		*npages = atop(e->vme_end - *start);
 	} else if (t->tr_who == PUBLIC) {
 		*start = t->tr_taken[k].tk_addr;
 		*npages = atop(t->tr_taken[k].tk_size);
@@ -154,7 +154,7 @@ track_facts(struct track *t, struct facts *f)
 		return;
 	}
 	*f = (struct facts){ 0 };
-	for (e = &t->tr_map.vm_sentinel; e != NULL; e = vme_next(e)) {
+	for (e = &t->tr_map.vm_sentinel; e != NULL; e = e->vme_next) {
 		f->fa_holes += e->vme_gap != 0;
 		f->fa_free += atop(e->vme_gap);
 		if (atop(e->vme_gap) > f->fa_largest)
