@@ -20,9 +20,9 @@
  * 2. Structures
  *
  * A vm_map has one vm_map_entry for each region in use, in a red-black tree
- * and a list, both by address.  Each also stands for the hole behind it.  How holes are found
- * is vm_map_space.c's; where entries come from, vm_map_entry.c's; changing
- * parts of regions, vm_map_range.c's.
+ * and a list, both by address.  Each also stands for the hole behind it.  How
+ * holes are found is vm_map_space.c's; where entries come from,
+ * vm_map_entry.c's; changing parts of regions, vm_map_range.c's.
  *
  *	vm_map -- vm_tree --> C            in order: sentinel, A, B, C, D
  *	   |                 / \
