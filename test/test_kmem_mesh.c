@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <libkern/errno.h>
 #include <vm/kmem_debug_impl.h>
 #include <vm/vm_fail.h>
 
@@ -781,6 +782,7 @@ START_TEST(misuse)
 	t = obj[i];
 	base = kmem_slab_find(t)->sl_twin;
 	must((char *)t >= base && (char *)t < base + PAGE_SIZE);
+	must(kmem_cache_destroy(kc) == EBUSY);
 	expect_panic(do_free, kc, t + 8, "kmem_cache_free(meshed, %p): "
 	    "8 bytes into %p, an object of meshed", t + 8, t);
 	expect_panic(do_free, kc, t + 199, "kmem_cache_free(meshed, %p): "
@@ -818,6 +820,7 @@ END_TEST
 START_TEST(found)
 {
 	struct kmem_cache *kc, *in;
+	struct kmem_slab *sl;
 	void *begin;
 	char *o, *twin;
 	unsigned i, way;
@@ -826,6 +829,11 @@ START_TEST(found)
 	kc = make_sparse(304, 3);
 	must(!(kc->kc_flags & KC_OFFSLAB));
 	add_pair(kc, 0);
+	/* A small number is no place in the twin that it has not. */
+	sl = kmem_slab_find(obj[0]);
+	must(sl->sl_color == 0 && kc->kc_obj_off == 0);
+	must(kmem_slab_judge(kc, sl, (void *)(2 * kc->kc_stride), &i) ==
+	    KMEM_NO_OBJECT);
 	expect_meshed(kc, 1);
 	for (i = 0; i < nobj; i++) {
 		for (way = 0; way < 2 && obj[i] != NULL; way++) {
@@ -1351,6 +1359,29 @@ START_TEST(check_sees_faults)
 }
 END_TEST
 
+/* A page of a slab that somebody has unmapped. */
+static void
+do_mesh(void *arg)
+{
+	kmem_mesh(arg);
+}
+
+START_TEST(unmapped)
+{
+	struct kmem_cache *kc;
+	const char *said;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = make_fit(2, 2);
+	must(kc->kc_flags & KC_OFFSLAB);
+	add_pair(kc, 0);
+	/* What was touched last is the twin, and has nothing in this page. */
+	pmap_remove(kernel_pmap, (vaddr_t)obj[3] - PAGE_SIZE, (vaddr_t)obj[3]);
+	said = host_panic_of(do_mesh, kc, NULL);
+	must(said != NULL && strstr(said, "\"pg != NULL\"") != NULL);
+}
+END_TEST
+
 /*
  * At random: caches of all kinds and the heap, up and down, meshed and reaped
  * now and then, and what everybody has is looked at.
@@ -1366,6 +1397,7 @@ static struct item {
 } item[NITEMS];
 
 static struct kmem_cache *some[NCACHES];
+static unsigned nfails;
 
 static void
 make_some(void)
@@ -1403,8 +1435,9 @@ item_alloc(struct item *it, uint64_t *rng)
 	it->i_ptr = it->i_cache != NULL ?
 	    kmem_cache_alloc(it->i_cache, KM_NOSLEEP) :
 	    kmalloc(it->i_size, M_MESH, KM_NOSLEEP);
-	must(it->i_ptr != NULL);
-	slab_fill(it->i_ptr, it->i_size, it->i_mark);
+	nfails += it->i_ptr == NULL;
+	if (it->i_ptr != NULL)
+		slab_fill(it->i_ptr, it->i_size, it->i_mark);
 }
 
 static void
@@ -1428,7 +1461,9 @@ item_change(struct item *it, uint64_t *rng)
 	item_check(it);
 	if (it->i_cache == NULL && k_random(rng) % 2) {
 		p = krealloc(it->i_ptr, size, M_MESH, KM_NOSLEEP);
-		must(p != NULL);
+		nfails += p == NULL;
+		if (p == NULL)
+			return;
 		must(slab_holds(p, size < it->i_size ? size : it->i_size,
 		    it->i_mark));
 		it->i_ptr = p;
@@ -1487,14 +1522,27 @@ give_back(uint64_t *rng)
 	}
 }
 
-START_TEST(at_random)
+static void
+items_check(void)
+{
+	unsigned i;
+
+	for (i = 0; i < NITEMS; i++)
+		if (item[i].i_ptr != NULL)
+			item_check(&item[i]);
+	slab_check();
+}
+
+static void
+run_random(unsigned seed, unsigned frames, unsigned kmd)
 {
 	static const unsigned wanted[] = { 60, 15, 50, 10, 70, 20 };
-	uint64_t rng = (uint64_t)_i + 1;
+	uint64_t rng = seed;
 	unsigned p, i;
 
-	printf("kmem_mesh: seed %d\n", _i + 1);
-	slab_boot(FRAMES, debug_of(_i));
+	printf("kmem_mesh: seed %u, %u frames, modes %#x\n", seed, frames, kmd);
+	slab_boot(frames, kmd);
+	kmem_guard_every(3);
 	make_some();
 	for (p = 0; p < nitems(wanted); p++) {
 		for (i = 0; i < 3 * NITEMS; i++) {
@@ -1504,10 +1552,7 @@ START_TEST(at_random)
 			if (k_random(&rng) % 2000 == 0)
 				slab_check();
 		}
-		for (i = 0; i < NITEMS; i++)
-			if (item[i].i_ptr != NULL)
-				item_check(&item[i]);
-		slab_check();
+		items_check();
 	}
 	must(meshed() > 100);
 	for (i = 0; i < NITEMS; i++)
@@ -1516,6 +1561,31 @@ START_TEST(at_random)
 	for (i = 0; i < NCACHES; i++)
 		must(kmem_cache_destroy(some[i]) == 0);
 	slab_done();
+}
+
+START_TEST(at_random)
+{
+	run_random((unsigned)_i + 1, FRAMES, debug_of(_i));
+	must(nfails == 0);
+}
+END_TEST
+
+/* With less memory than is asked for, so that all of it is always in use. */
+START_TEST(at_random_short)
+{
+	run_random((unsigned)_i + 1, 500, debug_of(_i));
+	must(nfails > 100);
+}
+END_TEST
+
+/* What stands for objects that are alone on their pages is meshed, too. */
+START_TEST(at_random_alone)
+{
+	static const unsigned kmd[] = { KMD_CHECK | KMD_GUARD, KMD_SAMPLE,
+	    KMD_CHECK | KMD_SAMPLE };
+
+	run_random((unsigned)_i + 1, 3 * FRAMES, kmd[_i]);
+	must(nfails == 0);
 }
 END_TEST
 
@@ -1551,7 +1621,10 @@ main(void)
 	tcase_add_loop_test(tc, looks, 0, 2);
 	tcase_add_loop_test(tc, after_a_peak, 0, 4);
 	tcase_add_loop_test(tc, check_sees_faults, 0, 2);
-	tcase_add_loop_test(tc, at_random, 0, 10);
+	tcase_add_loop_test(tc, unmapped, 0, 2);
+	tcase_add_loop_test(tc, at_random, 0, 8);
+	tcase_add_loop_test(tc, at_random_short, 0, 4);
+	tcase_add_loop_test(tc, at_random_alone, 0, 3);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

@@ -221,8 +221,7 @@ step(struct kmem_cache *kc, unsigned bin, unsigned long *pages)
 	vm_mtx_exit(&kc->kc_lock);
 	vm_host_start_cpus();
 	vm_phys_free_many(r.r_frame, r.r_nframes);
-	if (r.r_header != NULL)
-		kmem_header_free(r.r_header);
+	kmem_header_free(r.r_header);
 	*pages += r.r_nframes;
 	return true;
 }
