@@ -589,6 +589,9 @@ START_TEST(modules)
 	module(0, 0, UINT32_MAX, 0);
 	ck_assert_int_eq(parse(), ENOMEM);
 	ck_assert_str_eq(free_text(), "");
+	/* There was RAM: that is not what is wrong. */
+	ck_assert_str_eq(bi.bi_error,
+	    "what the loader says it placed fills all RAM above 1 MiB");
 }
 END_TEST
 

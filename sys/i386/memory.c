@@ -44,10 +44,13 @@ print_mmap(void)
 	printf("memory map, from the firmware:\n");
 	for (unsigned i = 0; i < bi->bi_nmmap; i++) {
 		const struct bootinfo_mmap *m = &bi->bi_mmap[i];
+		uint64_t end = m->bp_base + m->bp_len;
 
+		if (end < m->bp_base)		/* it wraps: to the top */
+			end = UINT64_MAX;
 		printf("  [0x%09llx, 0x%09llx) %9llu KB  %s\n",
 		    (unsigned long long)m->bp_base,
-		    (unsigned long long)(m->bp_base + m->bp_len),
+		    (unsigned long long)end,
 		    (unsigned long long)m->bp_len >> 10,
 		    mmap_type(m->bp_type));
 	}
@@ -68,9 +71,10 @@ print_taken(void)
 	if (bi->bi_moremods > 0)
 		printf("module: ... and %u more\n", bi->bi_moremods);
 	for (unsigned i = 0; i < bi->bi_nsyms; i++)
-		printf("symbols: [%#llx, %#llx)\n",
+		printf("%s[%#llx, %#llx)%s", i == 0 ? "symbols: " : ", ",
 		    (unsigned long long)bi->bi_syms[i].bi_start,
-		    (unsigned long long)bi->bi_syms[i].bi_end);
+		    (unsigned long long)bi->bi_syms[i].bi_end,
+		    i + 1 == bi->bi_nsyms ? "\n" : "");
 	if (bi->bi_bad > 0 || bootmem.bm_bad > 0)
 		printf("boot: skipped %u things that made no sense\n",
 		    bi->bi_bad + bootmem.bm_bad);

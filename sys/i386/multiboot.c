@@ -318,6 +318,7 @@ multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *readfn,
 	struct parser p = {
 		.p_read = readfn, .p_arg = arg, .p_bm = bm, .p_bi = bi,
 	};
+	bool room;
 	int error;
 
 	memset(bi, 0, sizeof(*bi));
@@ -342,9 +343,11 @@ multiboot_parse(uint32_t magic, uint64_t mbi_pa, multiboot_read_t *readfn,
 		    "the loader gave neither a memory map nor a memory size");
 	bootmem_reserve(bm, 0, PAGE_SIZE);
 	bootmem_reserve(bm, PC_HOLE, BYTES_1M - PC_HOLE);
+	room = room_above_1m(bm);
 	take_all(&p, mbi_pa);
 	if (!room_above_1m(bm))
-		return give_up(bi, ENOMEM,
+		return give_up(bi, ENOMEM, room ?
+		    "what the loader says it placed fills all RAM above 1 MiB" :
 		    "there is no usable RAM at or above 1 MiB");
 	return 0;
 }
