@@ -213,7 +213,8 @@ run(struct call *c)
 	bool was;
 
 	if (c->c_args.da_argc < dc->dc_min || c->c_args.da_argc > dc->dc_max) {
-		printf("usage: %s %s\n", dc->dc_name, dc->dc_args);
+		printf("usage: %s%s%s\n", dc->dc_name,
+		    dc->dc_args[0] != '\0' ? " " : "", dc->dc_args);
 		return;
 	}
 	if (c->c_args.da_format[0] != '\0' && dc->dc_fn != ddb_x) {

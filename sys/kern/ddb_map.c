@@ -9,13 +9,14 @@
 #define LINES		40	/* of pieces, unless more are asked for */
 #define RULE "---------- ----------  -------- --------  ---- ------"
 
-/* The windows of kmem_alloc, as headings between the pieces. */
+/* What kernel_map is divided into: headings between the pieces. */
 static const struct window {
 	vaddr_t		 w_min, w_max;
 	const char	*w_name;
 } windows[] = {
 	{ VM_HEAP_MIN, VM_HEAP_MAX, "heap window (KM_HEAP)" },
 	{ VM_SLAB_MIN, VM_SLAB_MAX, "slab window (KM_SLAB)" },
+	{ VM_SLAB_MAX, VM_MISC_MIN, "boot's stack" },
 	{ VM_MISC_MIN, VM_MISC_MAX, "everything else" },
 };
 
@@ -32,12 +33,17 @@ border(vaddr_t at)
 	return (vaddr_t)-1;
 }
 
+/* => one rule, with a name where a window begins */
 static void
-print_heading(vaddr_t at)
+print_heading(vaddr_t at, bool first)
 {
 	for (unsigned i = 0; i < nitems(windows); i++)
-		if (at == windows[i].w_min)
+		if (at == windows[i].w_min) {
 			printf("%s  %s\n", RULE, windows[i].w_name);
+			return;
+		}
+	if (first)
+		printf("%s\n", RULE);
 }
 
 static void
@@ -108,6 +114,7 @@ print_pieces(vaddr_t from, uint64_t lines)
 {
 	struct vm_map *map = kernel_map;
 	vaddr_t at = map->vm_min;
+	bool first = true;
 	struct piece p;
 
 	while (lines > 0 && piece_next(map, at, map->vm_max, &p)) {
@@ -116,7 +123,8 @@ print_pieces(vaddr_t from, uint64_t lines)
 		if (p.p_hole && p.p_end > to)
 			p.p_end = to;
 		if (p.p_end > from) {
-			print_heading(at);
+			print_heading(at, first);
+			first = false;
 			print_piece(&p);
 			lines--;
 		}
@@ -150,8 +158,8 @@ ddb_show_map(const struct ddb_args *da)
 	}
 	printf("%s [0x%08lx, 0x%08lx)\n", map->vm_name, map->vm_min,
 	    map->vm_max);
-	printf("start      end            pages     size  prot guards  owner\n"
-	    "%s\n", RULE);
+	printf("%-10s %-10s  %8s %8s  prot %-6s  owner\n", "start", "end",
+	    "pages", "size", "guards");
 	print_pieces(from, lines);
 	print_totals();
 }
