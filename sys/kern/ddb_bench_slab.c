@@ -2,8 +2,8 @@
  * bench, its second half: what an allocation and a free of an object cost.
  *
  * As in ddb_bench.c counts are of the processor's time stamp (ddb_count), and
- * in Bochs these are instructions.  "plain" is a cache that watches for nothing,
- * "checked" one with KMD_CHECK; the heap is as it was booted.
+ * in Bochs these are instructions.  "plain" is a cache that watches for
+ * nothing, "checked" one with KMD_CHECK; the heap is as it was booted.
  */
 #include <kern/ddb.h>
 #include <kern/md.h>
