@@ -74,7 +74,9 @@ all: needed
 	@$(MAKE) --no-print-directory elf iso
 
 elf: $(B)/holm.elf
+	@:
 iso: $(B)/holm.iso
+	@:
 libvm: $(B)/host64/libvm.a $(B)/host32/libvm.a
 
 #
