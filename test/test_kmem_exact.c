@@ -5,11 +5,12 @@
  */
 #include <check.h>
 #include <pthread.h>
-#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <libkern/errno.h>
@@ -318,6 +319,34 @@ START_TEST(bad_in_a_magazine)
 END_TEST
 
 /*
+ * An object alone on its pages has the place of a slab's on its frame, and is
+ * none: where it turns up in a magazine, somebody has written there.
+ */
+START_TEST(guard_in_a_magazine)
+{
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	char want[80];
+	void **last, *was, *p;
+
+	slab_boot(FRAMES, KMD_GUARD);
+	kc = slab_make("guarded", 64, 0);
+	cc = &kc->kc_cpu[1];
+	p = kmem_cache_alloc(kc, 0);
+	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+	must(kmem_guard_find(p) != NULL && cc->cc_n > 0);
+	last = &cc->cc_round[cc->cc_n - 1];
+	was = *last;
+	*last = p;
+	snprintf(want, sizeof(want), "kmem_cache_reap(guarded, %p)", p);
+	must(expect(do_reap, kc, want) == 0);
+	kmem_cache_free(kc, p);
+	must(kmem_slabs_put(kc, was) == KMEM_OBJECT);
+	slab_check();
+}
+END_TEST
+
+/*
  * Refusals.
  */
 static int
@@ -610,47 +639,67 @@ START_TEST(not_zeroed)
 }
 END_TEST
 
-/* Two CPUs use a type for the first time, and it is registered once. */
-#define NTYPES		1000u
+/*
+ * Two CPUs use a type for the first time, and it is registered once.  The one
+ * that comes first is held up inside, as it writes to the type before, until
+ * the other one must be waiting for it.
+ */
+static struct kmalloc_type before[PAGE_SIZE / sizeof(struct kmalloc_type) + 1]
+    __attribute__((__aligned__(PAGE_SIZE)));
+static atomic_bool inside, outside;
 
-static struct kmalloc_type types[NTYPES];
-static atomic_uint arrived;
+static void
+nap(void)
+{
+	static const struct timespec ms = { 0, 1000 * 1000 };
+
+	nanosleep(&ms, NULL);
+}
+
+static void
+held_up(int sig)
+{
+	unsigned i;
+
+	inside = true;
+	while (!outside)
+		nap();
+	for (i = 0; i < 20; i++)
+		nap();
+	if (mprotect(before, sizeof(before), PROT_READ | PROT_WRITE) != 0)
+		abort();
+}
 
 static void *
 first_use(void *arg)
 {
-	unsigned i, spins;
-	void *p;
-
-	for (i = 0; i < NTYPES; i++) {
-		arrived++;
-		for (spins = 0; arrived < 2 * (i + 1); spins++)
-			if (spins > 10000)
-				sched_yield();
-		p = kmalloc(64, &types[i], 0);
-		kfree(p, &types[i]);
-	}
+	kfree(kmalloc(64, M_TEST, 0), M_TEST);
 	return NULL;
 }
 
 START_TEST(registered_once)
 {
+	const struct sigaction sa = { .sa_handler = held_up };
 	const struct kmalloc_type *kt = NULL;
-	unsigned i, n = 0;
+	unsigned n = 0;
 	pthread_t t;
 
 	slab_boot(FRAMES, debug_of(_i));
-	for (i = 0; i < NTYPES; i++)
-		types[i].kt_name = "one of many";
+	before->kt_name = "before";
+	kfree(kmalloc(64, before, 0), before);
+	must(sigaction(SIGSEGV, &sa, NULL) == 0);
+	must(mprotect(before, sizeof(before), PROT_READ) == 0);
 	must(pthread_create(&t, NULL, first_use, NULL) == 0);
+	while (!inside)
+		nap();
+	must(M_TEST->kt_id == 0);
+	outside = true;
 	first_use(NULL);
 	must(pthread_join(t, NULL) == 0);
-	while ((kt = kmalloc_next(kt)) != NULL) {
-		must(kt >= types && kt < types + NTYPES);
-		must(n++ < NTYPES);
-		must(figures(kt).ks_requests == 2);
-	}
-	must(n == NTYPES);
+	must(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
+	while ((kt = kmalloc_next(kt)) != NULL)
+		must(kt == (n++ == 0 ? before : M_TEST));
+	must(n == 2 && figures(M_TEST).ks_requests == 2);
 	slab_done();
 }
 END_TEST
@@ -764,6 +813,7 @@ main(void)
 	tcase_add_loop_test(tc, no_magazines, 0, 2);
 	tcase_add_loop_test(tc, last_is_first, 0, 2);
 	tcase_add_loop_test(tc, bad_in_a_magazine, 0, 2);
+	tcase_add_test(tc, guard_in_a_magazine);
 	tcase_add_loop_test(tc, refused_as_it_was, 0, 2);
 	tcase_add_loop_test(tc, asserted, 0, 2);
 	tcase_add_loop_test(tc, torn_links, 0, 8);
