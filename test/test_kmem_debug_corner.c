@@ -157,6 +157,31 @@ START_TEST(verdicts)
 }
 END_TEST
 
+/* Of samples, and of those alone on their pages. */
+START_TEST(verdicts_alone)
+{
+	static const char *const mode[] = { "sample/1", "guard" };
+	struct kmem_cache *kc, *other;
+	void *p, *q;
+
+	boot(mode[_i], "off:other");
+	kc = slab_make("verdicts", 64, 0);
+	other = slab_make("other", 64, 0);
+	p = get(kc);
+	q = get(other);
+	must(kmem_guard_find(p) != NULL && kmem_guard_find(q) == NULL);
+	must(back(kc, &kc, KMEM_TAG_OUT) == KMEM_NO_OBJECT);
+	must(back(kc, NULL, KMEM_TAG_OUT) == KMEM_NO_OBJECT);
+	must(back(kc, q, KMEM_TAG_OUT) == KMEM_NO_OBJECT);
+	must(back(kc, (char *)p + 8, KMEM_TAG_OUT) == KMEM_NO_OBJECT);
+	must(back(kc, p, KMEM_TAG_OUT + 1) == KMEM_OTHER_TAG);
+	kmem_cache_free(other, q);
+	kmem_cache_free(kc, p);
+	must(kmem_cache_destroy(kc) == 0 && kmem_cache_destroy(other) == 0);
+	slab_done();
+}
+END_TEST
+
 /*
  * A round of a magazine that is another cache's free object, or lies in a
  * slab and in none of its objects.
@@ -220,6 +245,72 @@ START_TEST(no_records)
 	must(kmem_debug_records(&kc) == NULL);
 	must(kmem_debug_records(NULL) == NULL);
 	kmem_cache_free(kc, p);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* And a new slab's are those of nobody, whatever its pages held before. */
+START_TEST(records_begin)
+{
+	struct kmem_cache *kc;
+	vaddr_t va;
+	void *p;
+
+	boot("off", "audit:audit");
+	kc = slab_make("audit", 40, 0);
+	va = kmem_alloc(kernel_map, ptoa(64), KM_NOSLEEP);
+	must(va != 0);
+	memset((void *)va, 0x5c, ptoa(64));
+	kmem_free(kernel_map, va, ptoa(64));
+	p = get(kc);
+	must(kmem_debug_tell(p));
+	must(strcmp(host_log_last(), "  never freed") == 0);
+	kmem_cache_free(kc, p);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Without poison an object comes back as it was freed: a constructor's work
+ * is kept, and so is what the client left there.
+ */
+static unsigned nbuilt;
+
+static int
+build(void *obj, void *arg, int flags)
+{
+	memset(obj, 'b', 64);
+	nbuilt++;
+	return 0;
+}
+
+START_TEST(constructed)
+{
+	static const char *const mode[] = { "check", "redzone", "audit",
+	    "redzone,audit" };
+	const struct kmem_cache_args ca = { .ca_name = "built",
+	    .ca_size = 64, .ca_ctor = build };
+	struct kmem_cache *kc;
+	char *obj[10];
+	unsigned i, j;
+
+	boot(mode[_i], NULL);
+	kc = kmem_cache_create(&ca);
+	must(kc != NULL);
+	for (i = 0; i < 20; i++) {
+		for (j = 0; j < nitems(obj); j++) {
+			obj[j] = kmem_cache_alloc(kc, KM_NOSLEEP);
+			must(obj[j] != NULL);
+			must(obj[j][0] == 'b' && obj[j][63] == 'b');
+			must(obj[j][31] == 'b' || obj[j][31] == 'c');
+			obj[j][31] = 'c';
+		}
+		for (j = 0; j < nitems(obj); j++)
+			kmem_cache_free(kc, obj[j]);
+	}
+	must(nbuilt == kc->kc_nslabs * kc->kc_per_slab);
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
 }
@@ -355,13 +446,45 @@ START_TEST(too_late)
 	q = p;
 	must(kmem_guard_in(g, &q, KMEM_TAG_OUT + 1, NULL) == KMEM_OTHER_TAG);
 	must(q == p && kmem_guard_find(p) == g);
+	must(kmem_debug_tell(p));
+	must(strcmp(host_log_last(), "  never freed") == 0);
 	kmem_cache_free(kc, p);
+	/* Nor does who was looking at it lose his way. */
+	must(kmem_guard_next(g) == NULL);
 	must(kmem_guard_find(p) == NULL && kmem_guard_near((vaddr_t)p) == g);
 	must(kmem_guard_in(g, &q, KMEM_TAG_OUT, NULL) == KMEM_FREE_OBJECT);
 	must(kmem_guard_in(g, &q, KMEM_TAG_OUT + 1, NULL) ==
 	    KMEM_FREE_OBJECT);
 	must(q == p);
 	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* Room for what was asked for, and for no more of the class. */
+START_TEST(alone_in_class)
+{
+	static const struct { size_t size, room; } want[] = {
+		{ 1, 8 }, { 8, 8 }, { 9, 16 }, { 16, 16 }, { 17, 24 },
+		{ 129, 136 }, { 136, 136 }, { 137, 144 }, { 144, 144 },
+		{ 1009, 1016 }, { 1025, 1032 }, { 4065, 4072 }, { 4089, 4096 },
+		{ 4096, 4096 },
+	};
+	unsigned i;
+	size_t off;
+	char *p;
+
+	boot("guard", NULL);
+	for (i = 0; i < nitems(want); i++) {
+		p = kcalloc(1, want[i].size, M_FIRST, KM_NOSLEEP);
+		must(p != NULL && kmem_guard_find(p) != NULL);
+		must(((uintptr_t)p & PAGE_MASK) == PAGE_SIZE - want[i].room);
+		for (off = 0; off < want[i].size; off++)
+			must(p[off] == 0);
+		for (; off < want[i].room; off++)
+			must((uint8_t)p[off] == KMD_BYTE_ZONE);
+		kfree(p, M_FIRST);
+	}
 	slab_done();
 }
 END_TEST
@@ -439,6 +562,23 @@ START_TEST(window_full)
 	kmem_cache_free(kc, q);
 	kfree(p, M_FIRST);
 	slab_check();
+}
+END_TEST
+
+/* By itself it is each 64th one's turn. */
+START_TEST(turn_by_itself)
+{
+	unsigned i, n;
+
+	boot("off", NULL);
+	kmem_guard_every(0);
+	for (i = 0; !kmem_guard_turn(); i++)
+		must(i < 64);
+	for (n = 0; n < 3; n++) {
+		for (i = 1; !kmem_guard_turn(); i++)
+			must(i < 64);
+		must(i == 64);
+	}
 }
 END_TEST
 
@@ -809,15 +949,20 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, blanks);
 	tcase_add_loop_test(tc, verdicts, 0, 4);
+	tcase_add_loop_test(tc, verdicts_alone, 0, 2);
 	tcase_add_test(tc, rounds);
 	tcase_add_loop_test(tc, no_records, 0, 2);
+	tcase_add_test(tc, records_begin);
+	tcase_add_loop_test(tc, constructed, 0, 4);
 	tcase_add_test(tc, bytes);
 	tcase_add_test(tc, caller_unknown);
 	tcase_add_test(tc, chain_is_short);
 	tcase_add_test(tc, chain_is_long);
 	tcase_add_test(tc, too_late);
+	tcase_add_test(tc, alone_in_class);
 	tcase_add_test(tc, whose_page);
 	tcase_add_test(tc, window_full);
+	tcase_add_test(tc, turn_by_itself);
 	tcase_add_test(tc, sampled_at_refills);
 	tcase_add_test(tc, samples_come_back);
 	tcase_add_test(tc, leaks_beside);

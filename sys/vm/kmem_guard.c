@@ -72,6 +72,16 @@ link_guard(struct kmem_link *l)
 	return container_of(l, struct kmem_guard, g_link);
 }
 
+/*
+ * Is it a list's head?  Who looks without the lock may be led from one list
+ * onto another, by one that is freed meanwhile: any of them is the end.
+ */
+static bool
+is_head(const struct kmem_link *l)
+{
+	return (uintptr_t)l - (uintptr_t)&guard < sizeof(guard);
+}
+
 static void
 link_append(struct kmem_link *list, struct kmem_link *l)
 {
@@ -126,15 +136,13 @@ mark_pages(struct kmem_guard *g)
 }
 
 /*
- * As kmem_cache and kmalloc.h promise it.  (A whole page, which ends where
- * one does, also begins there.)
+ * As kmem_cache and kmalloc.h promise it.  (What is a multiple of 16 long, or
+ * a page, and ends where a page does, begins at such an address.)
  */
 static size_t
-align_of(const struct kmem_cache *kc, size_t size)
+align_of(const struct kmem_cache *kc)
 {
-	if (!(kc->kc_flags & KC_HEAP))
-		return kc->kc_align;
-	return size % 16 == 0 ? 16 : 8;
+	return kc->kc_flags & KC_HEAP ? 8 : kc->kc_align;
 }
 
 /* => false: no room */
@@ -154,7 +162,7 @@ pages_alloc(struct kmem_guard *g)
 		return false;
 	g->g_bytes = req.vr_size;
 	g->g_obj = (char *)g->g_base + g->g_bytes -
-	    roundup2(g->g_size, align_of(kc, g->g_size));
+	    roundup2(g->g_size, align_of(kc));
 	mark_pages(g);
 	return true;
 }
@@ -424,7 +432,7 @@ search(struct kmem_link *list, vaddr_t va)
 	struct kmem_link *l;
 
 	/* The newest first. */
-	for (l = list->kl_prev; l != list; l = l->kl_prev) {
+	for (l = list->kl_prev; !is_head(l); l = l->kl_prev) {
 		g = link_guard(l);
 		if (va - g->g_base < g->g_bytes + PAGE_SIZE)
 			return g;
@@ -448,7 +456,7 @@ kmem_guard_next(struct kmem_guard *g)
 	struct kmem_link *l = g == NULL ? guard.used.kl_next :
 	    g->g_link.kl_next;
 
-	return l == &guard.used ? NULL : link_guard(l);
+	return is_head(l) ? NULL : link_guard(l);
 }
 
 void
