@@ -359,9 +359,7 @@ spoil_entry(struct vm_map_entry *e)
 		SPOIL(e->vme_mask[0], (uint64_t)1 << bit, "I4");
 		SPOIL(e->vme_mask[1], (uint64_t)1 << bit, "I4");
 	}
-	SPOIL(e->vme_hole, 1, "I4");
-	SPOIL(e->vme_hole, 2, "I4");
-	for (bit = 0; bit < 6 && e->vme_hole != 0; bit++)
+	for (bit = 0; bit < 8; bit++)
 		SPOIL(e->vme_class, 1 << bit, "I4");
 	if (e == &t.t_map.vm_sentinel)
 		spoil_sentinel(e);

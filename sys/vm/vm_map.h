@@ -30,8 +30,8 @@ struct pmap;
  * A region, and the hole of vme_gap bytes behind it.  It begins where the
  * hole before it ends, and so does not say where (vme_start()).
  * Readers outside of vm_map*.c may look at the fields marked (r), under the
- * map's lock.  What a search reads comes first: 38 bytes with 32-bit
- * pointers, 58 with 64-bit ones, within a cache line of 64.
+ * map's lock.  What a search reads comes first: 37 bytes with 32-bit
+ * pointers, 57 with 64-bit ones, within a cache line of 64.
  */
 struct vm_map_entry {
 	struct rb_node	 vme_rb;	/* address tree; must be first */
@@ -39,8 +39,7 @@ struct vm_map_entry {
 	vsize_t		 vme_gap;	/* (r) the hole behind it */
 	uint64_t	 vme_mask[2];	/* classes of the holes below, on the
 					   left and on the right */
-	uint8_t		 vme_hole;	/* is there one behind it?  1, 0 */
-	uint8_t		 vme_class;	/* of that hole */
+	uint8_t		 vme_class;	/* of its own hole, from 1; 0: none */
 
 	uint8_t		 vme_prot;	/* (r) vm_prot_t */
 	uint8_t		 vme_guard_lo;	/* (r) pages of guard before */

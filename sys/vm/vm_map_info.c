@@ -133,6 +133,9 @@ check_region(const struct vm_map *map, const struct vm_map_entry *e)
 		return "vm_map I1: a region is empty, unaligned or outside";
 	if (e->vme_next == NULL && vme_hole_end(e) != map->vm_max)
 		return "vm_map I2: the last hole's size is wrong";
+	if (e->vme_class != (e->vme_gap == 0 ? 0 :
+	    space_class(atop(e->vme_gap)) + 1))
+		return "vm_map I4: a hole's class is wrong";
 	if ((vsize_t)e->vme_guard_lo + e->vme_guard_hi >
 	    atop(e->vme_end - vme_start(e)))
 		return "vm_map I6: guards are larger than their region";
@@ -141,6 +144,7 @@ check_region(const struct vm_map *map, const struct vm_map_entry *e)
 	return NULL;
 }
 
+/* What e says of those below, all of whose holes are right. */
 static const char *
 check_summary(const struct vm_map_entry *e)
 {
@@ -148,9 +152,6 @@ check_summary(const struct vm_map_entry *e)
 	vsize_t max = e->vme_gap > ptoa(CLASS_EXACT) ? e->vme_gap : 0;
 	int i;
 
-	if (e->vme_hole != (e->vme_gap != 0) || (e->vme_hole != 0 &&
-	    e->vme_class != space_class(atop(e->vme_gap))))
-		return "vm_map I4: a hole's class is wrong";
 	for (i = 0; i < 2; i++) {
 		if (e->vme_mask[i] !=
 		    (kid[i] != NULL ? space_mask(kid[i]) : 0))
@@ -165,7 +166,6 @@ static const char *
 check_locked(const struct vm_map *map)
 {
 	const struct vm_map_entry *e = vme_of(rb_min(&map->vm_tree));
-	const struct vm_map_entry *prev = NULL;
 	unsigned long entries = 0;
 	vsize_t used = 0;
 	const char *why;
@@ -175,12 +175,11 @@ check_locked(const struct vm_map *map)
 		return why;
 	if (e != &map->vm_sentinel)
 		return "vm_map I1: the first entry is not the sentinel";
-	for (; e != NULL; prev = e, e = vme_of(rb_succ(&e->vme_rb))) {
-		if (e->vme_prev != prev ||
+	for (; e != NULL; e = e->vme_next) {
+		if (e->vme_prev != vme_of(rb_pred(&e->vme_rb)) ||
 		    e->vme_next != vme_of(rb_succ(&e->vme_rb)))
 			return "vm_map I3: list and tree differ";
-		if ((why = check_region(map, e)) != NULL ||
-		    (why = check_summary(e)) != NULL)
+		if ((why = check_region(map, e)) != NULL)
 			return why;
 		entries += e != &map->vm_sentinel;
 		used += e->vme_end - vme_start(e);
@@ -188,6 +187,9 @@ check_locked(const struct vm_map *map)
 	if (entries != map->vm_stats.vms_entries ||
 	    used != map->vm_stats.vms_used)
 		return "vm_map I5: the counters are wrong";
+	for (e = &map->vm_sentinel; e != NULL; e = e->vme_next)
+		if ((why = check_summary(e)) != NULL)
+			return why;
 	return NULL;
 }
 

@@ -18,8 +18,7 @@
  *
  * Of its hole and of those below it each node keeps a summary:
  *
- *	vme_hole	1 if it has a hole at all, else 0, and
- *	vme_class	the size class of that;
+ *	vme_class	the size class of its own hole, if it has one;
  *	vme_mask[2]	the classes of all holes in its left and in its right
  *			subtree, as masks: bit k is set when one is of class k;
  *	vme_max_gap	the largest hole of its own subtree, itself included,
@@ -180,36 +179,41 @@ turn_of(const struct vm_map_entry *e, enum side side, bool other)
 
 /* ------------------------------ summaries ------------------------------ */
 
-/* The bit of a hole's class; 0 for no hole. */
+/*
+ * The class of a hole as it is kept in a byte: 0 for none, and from 1 on the
+ * classes, so that for small ones it is the number of pages.
+ */
+static inline uint8_t
+gap_class(vsize_t gap)
+{
+	return (uint8_t)(gap <= LARGE ? atop(gap) : space_class(atop(gap)) + 1);
+}
+
+/* As a mask: by table, since a shift of 64 bits is long on i386. */
+#define BIT(k)		((uint64_t)1 << (k))
+#define BITS(k)		BIT(k), BIT(k + 1), BIT(k + 2), BIT(k + 3), \
+			BIT(k + 4), BIT(k + 5), BIT(k + 6), BIT(k + 7)
+static const uint64_t class_bit[1 + CLASS_NONE] = {
+	0, BITS(0), BITS(8), BITS(16), BITS(24), BITS(32), BITS(40), BITS(48),
+	BITS(56),
+};
+
 static inline uint64_t
 gap_bit(vsize_t gap)
 {
-	vsize_t pages = atop(gap);
-
-	if (pages <= CLASS_EXACT)
-		return (uint64_t)1 << pages >> 1;
-	return (uint64_t)1 << space_class(pages);
+	return class_bit[gap_class(gap)];
 }
 
-/* The same of the hole behind e, by what is kept. */
 static inline uint64_t
 own_bit(const struct vm_map_entry *e)
 {
-	return (uint64_t)e->vme_hole << e->vme_class;
+	return class_bit[e->vme_class];
 }
 
 static inline uint64_t
 mask_of(const struct vm_map_entry *e)
 {
 	return own_bit(e) | e->vme_mask[0] | e->vme_mask[1];
-}
-
-static inline void
-set_gap(struct vm_map_entry *e, vsize_t gap)
-{
-	e->vme_gap = gap;
-	e->vme_hole = gap != 0;
-	e->vme_class = (uint8_t)space_class(atop(gap) + (gap == 0));
 }
 
 uint64_t
@@ -306,7 +310,8 @@ set_own(struct vm_map_entry *e, vsize_t gap)
 {
 	uint64_t was = own_bit(e);
 
-	set_gap(e, gap);
+	e->vme_gap = gap;
+	e->vme_class = gap_class(gap);
 	return (was ^ own_bit(e)) & ~(e->vme_mask[0] | e->vme_mask[1]);
 }
 
@@ -361,7 +366,7 @@ space_link(struct vm_map *map, struct vm_map_entry *e, vaddr_t start,
 	vaddr_t hole_end = vme_hole_end(pred);
 
 	e->vme_gap = e->vme_max_gap = 0;
-	e->vme_hole = e->vme_class = 0;
+	e->vme_class = 0;
 	e->vme_mask[0] = e->vme_mask[1] = 0;
 	e->vme_prev = pred;
 	e->vme_next = next;
@@ -416,7 +421,6 @@ space_unlink(struct vm_map *map, struct vm_map_entry *e)
 		/* pred is below, and will take e's place with all it knows. */
 		set_gaps(pred, 0, e, gap);
 		pred->vme_gap = gap;
-		pred->vme_hole = e->vme_hole;
 		pred->vme_class = e->vme_class;
 		pred->vme_mask[0] = e->vme_mask[0];
 		pred->vme_mask[1] = e->vme_mask[1];

@@ -207,6 +207,10 @@ public_alloc(struct track *t, const struct draw *d)
 	return vm_map_alloc(&t->tr_map, &vr, &tk->tk_addr) == 0;
 }
 
+/*
+ * Where a region of the other two is follows from its number; such a client
+ * is one who knows an address, and that it does not wait for.
+ */
 static size_t
 run_public(struct track *t, const struct draw *d, size_t n)
 {
@@ -215,6 +219,8 @@ run_public(struct track *t, const struct draw *d, size_t n)
 
 	for (; n > 0; n--, d++) {
 		tk = &t->tr_taken[d->d_region];
+		if (n > 1)
+			__builtin_prefetch(&t->tr_taken[d[1].d_region]);
 		if (d->d_op & DRAW_FREE)
 			failed += vm_map_free(&t->tr_map, tk->tk_addr,
 			    tk->tk_size) != 0;

@@ -110,9 +110,9 @@ setup_busy(struct bench *b)
 	vsize_t page = b->b_npages / NWINDOWS;
 	size_t k;
 
+	setup_churn_of(b, inside);
 	for (k = inside; k < b->b_n; k++, page += room)
 		take(b, k, page, room - (1 + rng_below(&b->b_rng, 8)));
-	setup_churn_of(b, inside);
 }
 
 static void
