@@ -81,12 +81,14 @@ held_push(void *lock, enum held_kind kind)
 static void
 held_pop(void *lock, enum held_kind kind, const char *name)
 {
-	struct held *h = held_find(lock);
+	struct held *h = held_find(lock), *last;
 
 	if (h == NULL || h->h_kind != kind)
 		vm_host_panic("host: lock \"%s\" (%p) is not held so", name,
 		    lock);
-	*h = held[--locks.hl_held];
+	last = &held[--locks.hl_held];
+	if (h != last)			/* mostly it is */
+		*h = *last;
 }
 
 /* A lock that is not one yet, or that we hold already, cannot be taken. */

@@ -15,8 +15,10 @@
  * a page was used nobody here can see: host_access() is the CPU's part.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 
 #include <vm/pmap.h>
 #include <vm/vm_fail.h>
@@ -136,6 +138,19 @@ pte_of(struct ptp *pt, vaddr_t va)
 	return &pt->pt_pte[(va & (PTP_SIZE - 1)) >> PAGE_SHIFT];
 }
 
+/* A page more, or less, shows the frame.  Each pmap has its own lock. */
+static void
+shown_add(paddr_t pa, int n)
+{
+	_Atomic uint16_t *s = &shown[pa >> PAGE_SHIFT];
+
+	if (__libc_single_threaded)
+		atomic_store_explicit(s, (uint16_t)(atomic_load_explicit(s,
+		    memory_order_relaxed) + n), memory_order_relaxed);
+	else
+		atomic_fetch_add(s, (uint16_t)n);
+}
+
 unsigned
 host_shown(paddr_t pa)
 {
@@ -243,15 +258,15 @@ check_entry(const char *who, vaddr_t va, paddr_t pa, vm_prot_t prot)
 
 /*
  * Have va's entry show the frame.
- * => the lock is held; the table is there; the kernel's page is mapped
+ * => the lock is held; pt is its table; the kernel's page is mapped
  */
 static void
-enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
+enter_page(struct pmap *pm, struct ptp *pt, vaddr_t va, paddr_t pa,
+    vm_prot_t prot)
 {
-	struct ptp *pt = ptp_find(pm, va);
 	paddr_t *pte = pte_of(pt, va), old = *pte, gone = old & PTE_FRAME;
 
-	shown[pa >> PAGE_SHIFT]++;
+	shown_add(pa, 1);
 	*pte = pa | prot | PTE_VALID;
 	event(HOST_ENTER, pm, va, va + PAGE_SIZE, pa);
 	if (old == 0) {
@@ -261,7 +276,7 @@ enter_page(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 	}
 	event(HOST_FLUSH, pm, va, va + PAGE_SIZE, 0);
 	check_frame("pmap_enter", va, old & PTE_FRAME);
-	shown[old >> PAGE_SHIFT]--;
+	shown_add(old, -1);
 	if (pm == kernel_pmap)
 		host_mem_lost(&gone, 1);
 }
@@ -285,7 +300,7 @@ pmap_enter(struct pmap *pm, vaddr_t va, paddr_t pa, vm_prot_t prot)
 	if (error == 0 && pm == kernel_pmap)
 		host_mem_show(va, va + PAGE_SIZE, pa, prot);
 	if (error == 0)
-		enter_page(pm, va, pa, prot);
+		enter_page(pm, ptp_find(pm, va), va, pa, prot);
 	vm_mtx_exit(&pm->pm_lock);
 	return error;
 }
@@ -339,7 +354,7 @@ forget_stale(struct pmap *pm, struct ptp *pt, vaddr_t sva, vaddr_t eva,
 		if ((*pte & PTE_STALE) == 0)
 			continue;
 		check_frame("pmap_remove", va, *pte & PTE_FRAME);
-		shown[*pte >> PAGE_SHIFT]--;
+		shown_add(*pte, -1);
 		if (pa != NULL)
 			pa[n] = *pte & PTE_FRAME;
 		n++;
@@ -396,9 +411,9 @@ check_pages(const char *who, vaddr_t va, unsigned n)
 }
 
 static void
-check_kenter(vaddr_t va, paddr_t pa, vm_prot_t prot)
+check_kenter(struct ptp *pt, vaddr_t va, paddr_t pa, vm_prot_t prot)
 {
-	paddr_t old = *pte_of(ptp_find(kernel_pmap, va), va);
+	const paddr_t old = *pte_of(pt, va);
 
 	check_entry("pmap_kenter", va, pa, prot);
 	if (old != 0)
@@ -407,22 +422,40 @@ check_kenter(vaddr_t va, paddr_t pa, vm_prot_t prot)
 }
 
 /*
- * Enter what begins [va, eva) and lies in adjacent frames: one call of the
- * host.  => how many pages
+ * Enter what begins [va, eva), which one table covers, and lies in adjacent
+ * frames: one call of the host.  => how many pages
  */
 static unsigned
-enter_run(vaddr_t va, vaddr_t eva, const paddr_t *pa, vm_prot_t prot)
+enter_run(struct ptp *pt, vaddr_t va, vaddr_t eva, const paddr_t *pa,
+    vm_prot_t prot)
 {
 	unsigned i, n = 0;
 
 	do {
-		check_kenter(va + ptoa(n), pa[n], prot);
+		check_kenter(pt, va + ptoa(n), pa[n], prot);
 		n++;
 	} while (va + ptoa(n) != eva && pa[n] == pa[0] + ptoa(n));
 	host_mem_show(va, va + ptoa(n), pa[0], prot);
 	for (i = 0; i < n; i++)
-		enter_page(kernel_pmap, va + ptoa(i), pa[i], prot);
+		enter_page(kernel_pmap, pt, va + ptoa(i), pa[i], prot);
 	return n;
+}
+
+/* The tables are there. */
+static void
+enter_runs(vaddr_t va, vaddr_t eva, const paddr_t *pa, vm_prot_t prot)
+{
+	struct ptp *pt;
+	vaddr_t end;
+	unsigned n;
+
+	while (va != eva) {
+		end = ptp_end(va, eva);
+		for (pt = ptp_find(kernel_pmap, va); va != end; pa += n) {
+			n = enter_run(pt, va, end, pa, prot);
+			va += ptoa(n);
+		}
+	}
 }
 
 int
@@ -434,8 +467,8 @@ pmap_kenter(vaddr_t va, const paddr_t *pa, unsigned n, vm_prot_t prot)
 	vm_mtx_enter(&kernel_pmap->pm_lock);
 	for (at = va; at != eva && error == 0; at = ptp_end(at, eva))
 		error = need_table(kernel_pmap, at);
-	for (at = va; at != eva && error == 0; at += ptoa(n), pa += n)
-		n = enter_run(at, eva, pa, prot);
+	if (error == 0)
+		enter_runs(va, eva, pa, prot);
 	vm_mtx_exit(&kernel_pmap->pm_lock);
 	return error;
 }
