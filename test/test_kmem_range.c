@@ -225,9 +225,12 @@ END_TEST
 START_TEST(special_requests)
 {
 	static const struct vm_map_request special[] = {
-		{ .vr_size = ptoa(2), .vr_align = 4 * PAGE_SIZE, SLABS },
-		{ .vr_size = ptoa(2), .vr_guard_lo = 1, SLABS },
-		{ .vr_size = ptoa(2), .vr_guard_hi = 1, SLABS },
+		{ .vr_size = ptoa(2), .vr_guard_lo = 2, SLABS },
+		{ .vr_size = ptoa(2), .vr_guard_hi = 2, SLABS },
+		{ .vr_size = ptoa(2), .vr_guard_lo = 1, .vr_guard_hi = 3,
+		    SLABS },
+		{ .vr_size = ptoa(2), .vr_guard_lo = 2, .vr_guard_hi = 1,
+		    SLABS },
 		{ .vr_size = ptoa(2), .vr_policy = VM_FIT_FIRST, SLABS },
 		{ .vr_size = ptoa(2), .vr_policy = VM_FIT_TOPDOWN, SLABS },
 		{ .vr_size = ptoa(2), .vr_prot = VM_PROT_READ, SLABS },
@@ -242,6 +245,8 @@ START_TEST(special_requests)
 		    .vr_max = VM_MISC_MAX - PAGE_SIZE },
 		{ .vr_size = ptoa(2) },
 		{ .vr_size = ptoa(KMEM_RANGE_PAGES + 1), SLABS },
+		{ .vr_size = ptoa(KMEM_RANGE_PAGES + 1), .vr_guard_hi = 1,
+		    SLABS },
 	};
 	static const struct vm_map_request bad[] = {
 		{ .vr_size = ptoa(2), .vr_align = 3, SLABS },
@@ -263,6 +268,161 @@ START_TEST(special_requests)
 	for (i = 0; i < nitems(bad); i++)
 		must(request(&bad[i], &va) == EINVAL);
 	must(kept() == 2);
+	sound();
+}
+END_TEST
+
+/* -------------------------- guards and alignments ------------------------ */
+
+static struct vm_map_request
+fenced(unsigned w, unsigned pages, unsigned fence, vsize_t align)
+{
+	return (struct vm_map_request){ .vr_size = ptoa(pages),
+	    .vr_align = align, .vr_min = windows[w].min,
+	    .vr_max = windows[w].max,
+	    .vr_guard_lo = (fence & VM_PAGE_FENCE_LO) != 0,
+	    .vr_guard_hi = (fence & VM_PAGE_FENCE_HI) != 0,
+	    .vr_owner = "fenced" };
+}
+
+static vaddr_t
+alloc_fenced(unsigned w, unsigned pages, unsigned fence, vsize_t align)
+{
+	const struct vm_map_request vr = fenced(w, pages, fence, align);
+	struct vm_map_info vi;
+	vaddr_t va;
+
+	must(request(&vr, &va) == 0);
+	must(align == 0 || va % align == 0);
+	must(vm_map_lookup(kernel_map, va, &vi) == 0);
+	must(vi.vi_guard_lo == vr.vr_guard_lo &&
+	    vi.vi_guard_hi == vr.vr_guard_hi);
+	must(vi.vi_start + ptoa(vr.vr_guard_lo) == va);
+	return va;
+}
+
+static const unsigned fences[] = { 0, VM_PAGE_FENCE_LO, VM_PAGE_FENCE_HI,
+	VM_PAGE_FENCE_LO | VM_PAGE_FENCE_HI };
+#define GUARDED		KMEM_NWINDOWS, 0	/* their bin */
+
+/* To whoever wants the same window, size and guards, and to nobody else. */
+START_TEST(guards)
+{
+	const unsigned fence = fences[_i % 3 + 1], w = (unsigned)_i / 3;
+	vaddr_t va = alloc_fenced(w, 4, fence, 0), other;
+	struct vm_map_info vi;
+	unsigned i;
+
+	give(va, 4);
+	must(kmem_range_kept(va) && kept() == 4);
+	must(bin(GUARDED).krb_n == 1 && bin(GUARDED).krb_pages == 4);
+	must(kmem_range_holds(va + 5));
+	must(vm_map_lookup(kernel_map, va, &vi) == 0);
+	ck_assert_str_eq(kmem_range_owner(&vi), "(range cache)");
+	sound();
+	for (i = 0; i < nitems(fences); i++) {
+		other = alloc_fenced(fence == fences[i] ? (w + 1) % 3 : w, 4,
+		    fences[i], 0);
+		must(other != va);
+		kmem_free_now(kernel_map, other, ptoa(4));
+	}
+	other = alloc_fenced(w, 3, fence, 0);
+	must(other != va);
+	must(bin(GUARDED).krb_hits == 0 && bin(GUARDED).krb_misses == 5);
+	give(other, 3);
+	must(alloc_fenced(w, 4, fence, PAGE_SIZE) == va);
+	must(alloc_fenced(w, 3, fence, 0) == other && kept() == 0);
+	must(bin(GUARDED).krb_hits == 2);
+	sound();
+	must(kmem_range_forbid(va));		/* no mark is left of it */
+	give(va, 4);
+	must(kept() == 0);
+	give(other, 3);
+	must(kmem_range_drain() == 3);
+	sound();
+}
+END_TEST
+
+/* The newest that is aligned so, and what was aligned serves anybody. */
+START_TEST(alignments)
+{
+	const unsigned fence = fences[_i];
+	const vsize_t align = 4 * PAGE_SIZE;
+	vaddr_t va[8], odd;
+	unsigned i;
+
+	for (i = 0; i < 8; i++) {
+		va[i] = alloc_fenced(KMEM_MISC, 1, fence, 0);
+		alloc(KMEM_MISC, 1 + i % 2);	/* so that they are of both */
+	}
+	for (i = 0; i < 8 && va[i] % align != 0; i++)
+		continue;
+	must(i < 8);
+	odd = va[i == 0];
+	must(odd % align != 0);
+	give(va[i], 1);
+	give(odd, 1);
+	must(alloc_fenced(KMEM_MISC, 1, fence, align) == va[i]);
+	must(alloc_fenced(KMEM_MISC, 1, fence, align) != odd);
+	must(kept() == 1 && kmem_range_kept(odd));
+	must(alloc_fenced(KMEM_MISC, 1, fence, 0) == odd);
+	give(va[i], 1);
+	must(alloc_fenced(KMEM_MISC, 1, fence, 0) == va[i]);
+	sound();
+}
+END_TEST
+
+#define FENCED_PAGES	64u
+
+/* Those with guards are so many pages at most, and so many ranges. */
+START_TEST(guards_full)
+{
+	const unsigned pages = _i == 0 ? 8 : 2;
+	const unsigned max = bin(GUARDED).krb_max;
+	const unsigned fit = pages * max > FENCED_PAGES ?
+	    FENCED_PAGES / pages : max;
+	vaddr_t va[KMEM_RANGE_MOST + 1];
+	unsigned i;
+
+	must(max == KMEM_RANGE_MOST && fit <= max);
+	must(fit * pages > 15 && stats().krs_max < FENCED_PAGES);
+	for (i = 0; i <= fit; i++)
+		va[i] = alloc_fenced(KMEM_MISC, pages, VM_PAGE_FENCE_HI, 0);
+	for (i = 0; i <= fit; i++)
+		give(va[i], pages);
+	/* Of all ranges together there is room for 63 pages here. */
+	must(kept() == (pages == 8 ? 56 : 32));
+	must(bin(GUARDED).krb_n == kept() / pages);
+	sound();
+	must(kmem_range_drain() == (pages == 8 ? 56 : 32));
+	must(bin(GUARDED).krb_n == 0 && bin(GUARDED).krb_pages == 0);
+}
+END_TEST
+
+/* What nobody needed goes, of whatever size. */
+START_TEST(guards_idle)
+{
+	vaddr_t va[5];
+	unsigned i;
+
+	for (i = 0; i < 5; i++)
+		va[i] = alloc_fenced(KMEM_HEAP, i + 1, VM_PAGE_FENCE_LO, 0);
+	for (i = 0; i < 5; i++)
+		give(va[i], i + 1);
+	host_advance(KMEM_RANGE_TICKS);
+	must(kmem_range_tick() == 0);
+	must(bin(GUARDED).krb_idle == 5);
+	for (i = 4; i-- > 2;)			/* those of 4 and 3 pages */
+		must(alloc_fenced(KMEM_HEAP, i + 1, VM_PAGE_FENCE_LO, 0) ==
+		    va[i]);
+	give(va[2], 3);
+	give(va[3], 4);
+	must(bin(GUARDED).krb_idle == 3);
+	sound();
+	host_advance(KMEM_RANGE_TICKS);
+	must(kmem_range_tick() == 1 + 2 + 5);
+	for (i = 0; i < 5; i++)
+		must(kmem_range_kept(va[i]) == (i == 2 || i == 3));
 	sound();
 }
 END_TEST
@@ -430,6 +590,32 @@ misuse_of(vaddr_t va)
 	must_panic(va + 1, ptoa(4), twice);
 	must(kmem_range_kept(va));
 }
+
+/* The same, of a range that has guards. */
+START_TEST(misuse_of_guarded)
+{
+	const unsigned fence = fences[_i + 1];
+	vaddr_t va = alloc_fenced(KMEM_MISC, 4, fence, ptoa(4));
+	const vaddr_t lo = (fence & VM_PAGE_FENCE_LO) ? PAGE_SIZE : 0;
+
+	must_panic(va, ptoa(3), "wrong size");
+	must_panic(va + PAGE_SIZE, ptoa(3), "inside region");
+	if (lo != 0)
+		must_panic(va - lo, ptoa(4) + lo, "inside region");
+	give(va, 4);
+	must_panic(va, ptoa(4), "freed twice");
+	must_panic(va, ptoa(5), "freed twice");
+	must_panic(va + PAGE_SIZE, PAGE_SIZE, "freed twice");
+	must(vm_map_wire(kernel_map, va, va + ptoa(4)) == EFAULT);
+	must(alloc_fenced(KMEM_MISC, 4, fence, ptoa(4)) == va);
+	must(vm_map_wire(kernel_map, va, va + ptoa(4)) == 0);
+	must_panic(va, ptoa(4), "is wired");
+	must(vm_map_unwire(kernel_map, va, va + ptoa(4)) == 0);
+	give(va, 4);
+	must(kept() == 0);
+	must_panic(va, ptoa(4), "nothing is allocated there (freed twice, or");
+}
+END_TEST
 
 START_TEST(misuse)
 {
@@ -608,6 +794,35 @@ START_TEST(changed_while_kept)
 	    by_alloc ? 11 : 17) == 0);
 	must(nlocks == 0);
 	must(bin(KMEM_SLAB, 2).krb_n == 0);	/* and nobody has it */
+}
+END_TEST
+
+static void
+do_alloc_fenced(void *arg)
+{
+	alloc_fenced(KMEM_SLAB, 2, VM_PAGE_FENCE_HI, 0);
+}
+
+/* The same of one with guards, which others lie above. */
+START_TEST(guarded_changed)
+{
+	vaddr_t va = alloc_fenced(KMEM_SLAB, 2, VM_PAGE_FENCE_HI, 0), other;
+	const char *said, *check;
+	char words[80];
+	unsigned nlocks;
+
+	other = alloc_fenced(KMEM_SLAB, 3, VM_PAGE_FENCE_HI, 0);
+	give(va, 2);
+	give(other, 3);
+	pmap_remove(kernel_pmap, va, va + PAGE_SIZE);
+	check = kmem_range_check();
+	must(check != NULL && strncmp(check, "R3: ", 4) == 0);
+	said = host_panic_of(_i ? do_alloc_fenced : do_drain, NULL, &nlocks);
+	snprintf(words, sizeof(words), "range [%#lx, %#lx) is not as it was",
+	    va, va + ptoa(2));
+	must(said != NULL && strstr(said, words) != NULL && nlocks == 0);
+	must(bin(GUARDED).krb_n == (_i ? 1 : 0));
+	must(kept() == (_i ? 3 : 0));
 }
 END_TEST
 
@@ -951,19 +1166,23 @@ END_TEST
 
 #define LIVE	96
 
+struct live {
+	vaddr_t		l_va;
+	unsigned	l_w, l_pages;
+	unsigned	l_fence;
+};
+
+/* Behind the windows, the stack of those with guards. */
 static struct model {
-	vaddr_t		m_stack[KMEM_NWINDOWS][KMEM_RANGE_PAGES + 1]
+	struct live	m_stack[KMEM_NWINDOWS + 1][KMEM_RANGE_PAGES + 1]
 			    [KMEM_RANGE_MOST];
-	unsigned	m_n[KMEM_NWINDOWS][KMEM_RANGE_PAGES + 1];
-	unsigned	m_idle[KMEM_NWINDOWS][KMEM_RANGE_PAGES + 1];
+	unsigned	m_n[KMEM_NWINDOWS + 1][KMEM_RANGE_PAGES + 1];
+	unsigned	m_idle[KMEM_NWINDOWS + 1][KMEM_RANGE_PAGES + 1];
 	unsigned long	m_pages, m_now, m_tick;
 	bool		m_on;
 } m;
 
-static struct live {
-	vaddr_t		l_va;
-	unsigned	l_w, l_pages;
-} live[LIVE];
+static struct live live[LIVE];
 static unsigned nlive;
 static uint64_t seed;
 
@@ -1009,29 +1228,58 @@ must_be_new(vaddr_t va, unsigned pages)
 
 	for (i = 0; i < nlive; i++)
 		must(!overlaps(va, pages, live[i].l_va, live[i].l_pages));
-	for (w = 0; w < KMEM_NWINDOWS; w++)
+	for (w = 0; w <= KMEM_NWINDOWS; w++)
 		for (n = 1; n <= KMEM_RANGE_PAGES; n++)
 			for (i = 0; i < m.m_n[w][n]; i++)
-				must(!overlaps(va, pages, m.m_stack[w][n][i],
-				    n));
+				must(!overlaps(va, pages,
+				    m.m_stack[w][n][i].l_va,
+				    m.m_stack[w][n][i].l_pages));
+}
+
+/* The newest that will do, off its stack.  => false: there is none */
+static bool
+model_take(const struct live *want, vsize_t align, struct live *l)
+{
+	const bool guarded = want->l_fence != 0;
+	const unsigned w = guarded ? KMEM_NWINDOWS : want->l_w;
+	const unsigned n = guarded ? 1 : want->l_pages;
+	unsigned i;
+
+	if (want->l_pages > KMEM_RANGE_PAGES)
+		return false;
+	for (i = m.m_n[w][n]; i-- > 0;) {
+		*l = m.m_stack[w][n][i];
+		if (l->l_w == want->l_w && l->l_pages == want->l_pages &&
+		    l->l_fence == want->l_fence && l->l_va % align == 0)
+			break;
+	}
+	if (i == -1u)
+		return false;
+	m.m_n[w][n]--;
+	memmove(&m.m_stack[w][n][i], &m.m_stack[w][n][i + 1],
+	    (m.m_n[w][n] - i) * sizeof(*l));
+	m.m_pages -= want->l_pages;
+	if (m.m_n[w][n] < m.m_idle[w][n])
+		m.m_idle[w][n] = m.m_n[w][n];
+	return true;
 }
 
 static void
 step_alloc(void)
 {
-	struct live l = { .l_w = draw(KMEM_NWINDOWS) };
-	unsigned *n;
+	struct live l = { .l_w = draw(KMEM_NWINDOWS) }, want;
+	const vsize_t align = draw(4) == 0 ? PAGE_SIZE << draw(4) : PAGE_SIZE;
 
 	/* Mostly few sizes, so that there are hits. */
 	l.l_pages = draw(4) != 0 ? 1 + draw(4) : 1 + draw(18);
-	l.l_va = alloc(l.l_w, l.l_pages);
-	n = l.l_pages <= KMEM_RANGE_PAGES ? &m.m_n[l.l_w][l.l_pages] : NULL;
-	if (n != NULL && *n != 0) {
-		must(l.l_va == m.m_stack[l.l_w][l.l_pages][--*n]);
-		m.m_pages -= l.l_pages;
-		if (*n < m.m_idle[l.l_w][l.l_pages])
-			m.m_idle[l.l_w][l.l_pages] = *n;
-	} else
+	if (draw(4) == 0)
+		l.l_fence = fences[1 + draw(3)];
+	l.l_va = l.l_fence != 0 || align != PAGE_SIZE ?
+	    alloc_fenced(l.l_w, l.l_pages, l.l_fence, align) :
+	    alloc(l.l_w, l.l_pages);
+	if (model_take(&l, align, &want))
+		must(l.l_va == want.l_va);
+	else
 		must_be_new(l.l_va, l.l_pages);
 	stamp_write(&l);
 	live[nlive++] = l;
@@ -1040,16 +1288,17 @@ step_alloc(void)
 static void
 model_tick(bool all)
 {
-	unsigned w, n, gone;
+	unsigned w, n, gone, i;
 
-	for (w = 0; w < KMEM_NWINDOWS; w++)
+	for (w = 0; w <= KMEM_NWINDOWS; w++)
 		for (n = 1; n <= KMEM_RANGE_PAGES; n++) {
 			gone = all ? m.m_n[w][n] : m.m_idle[w][n];
+			for (i = 0; i < gone; i++)
+				m.m_pages -= m.m_stack[w][n][i].l_pages;
 			m.m_n[w][n] -= gone;
 			memmove(m.m_stack[w][n], m.m_stack[w][n] + gone,
-			    m.m_n[w][n] * sizeof(vaddr_t));
+			    m.m_n[w][n] * sizeof(struct live));
 			m.m_idle[w][n] = m.m_n[w][n];
-			m.m_pages -= gone * n;
 		}
 }
 
@@ -1066,40 +1315,55 @@ model_clock(void)
 static void
 step_free(void)
 {
-	const unsigned i = draw(nlive);
+	const unsigned i = draw(nlive), before = bin(GUARDED).krb_pages;
 	const struct live l = live[i];
-	unsigned *n;
+	unsigned *n, w;
 
 	stamp_check(&l);
 	live[i] = live[--nlive];
 	give(l.l_va, l.l_pages);
 	if (l.l_pages > KMEM_RANGE_PAGES || !m.m_on)
 		return;
-	n = &m.m_n[l.l_w][l.l_pages];
-	if (*n < bin(l.l_w, l.l_pages).krb_max &&
-	    m.m_pages + l.l_pages <= stats().krs_max) {
-		m.m_stack[l.l_w][l.l_pages][(*n)++] = l.l_va;
+	w = l.l_fence != 0 ? KMEM_NWINDOWS : l.l_w;
+	n = &m.m_n[w][l.l_fence != 0 ? 1 : l.l_pages];
+	if (*n < bin(w, l.l_pages).krb_max &&
+	    m.m_pages + l.l_pages <= stats().krs_max && (l.l_fence == 0 ||
+	    before + l.l_pages <= FENCED_PAGES)) {
+		m.m_stack[w][l.l_fence != 0 ? 1 : l.l_pages][(*n)++] = l;
 		m.m_pages += l.l_pages;
 	} else
 		model_clock();
 }
 
 static void
+compare_bin(unsigned w, unsigned n)
+{
+	struct kmem_range_entry kre[KMEM_RANGE_MOST];
+	const struct live *l = m.m_stack[w][n];
+	unsigned i, pages = 0;
+
+	must(bin(w, n).krb_n == m.m_n[w][n]);
+	must(bin(w, n).krb_idle == m.m_idle[w][n]);
+	must(kmem_range_list(w, n, kre, nitems(kre)) == m.m_n[w][n]);
+	for (i = 0; i < m.m_n[w][n]; i++, l++) {
+		must(kre[i].kre_va == l->l_va);
+		must(kre[i].kre_pages == l->l_pages);
+		must(kre[i].kre_fence == l->l_fence);
+		pages += l->l_pages;
+	}
+	must(bin(w, n).krb_pages == pages);
+}
+
+static void
 model_compare(void)
 {
-	vaddr_t va[KMEM_RANGE_MOST];
 	unsigned w, n;
 
 	must(kept() == m.m_pages);
 	for (w = 0; w < KMEM_NWINDOWS; w++)
-		for (n = 1; n <= KMEM_RANGE_PAGES; n++) {
-			must(bin(w, n).krb_n == m.m_n[w][n]);
-			must(bin(w, n).krb_idle == m.m_idle[w][n]);
-			must(kmem_range_list(w, n, va, nitems(va)) ==
-			    m.m_n[w][n]);
-			must(memcmp(va, m.m_stack[w][n],
-			    m.m_n[w][n] * sizeof(va[0])) == 0);
-		}
+		for (n = 1; n <= KMEM_RANGE_PAGES; n++)
+			compare_bin(w, n);
+	compare_bin(KMEM_NWINDOWS, 1);
 }
 
 static void
@@ -1239,6 +1503,12 @@ add_uses(TCase *tc)
 	tcase_add_test(tc, any_size);
 	tcase_add_test(tc, plain_requests);
 	tcase_add_test(tc, special_requests);
+	tcase_add_loop_test(tc, guards, 0, 3 * KMEM_NWINDOWS);
+	tcase_add_loop_test(tc, alignments, 0, nitems(fences));
+	tcase_add_loop_test(tc, guards_full, 0, 2);
+	tcase_add_test(tc, guards_idle);
+	tcase_add_loop_test(tc, misuse_of_guarded, 0, 3);
+	tcase_add_loop_test(tc, guarded_changed, 0, 2);
 	tcase_add_test(tc, another_map);
 	tcase_add_test(tc, owners);
 	tcase_add_loop_test(tc, misuse, 0, KMEM_NWINDOWS);

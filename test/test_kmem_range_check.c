@@ -25,7 +25,7 @@ fill(void)
 	kmem_free(kernel_map, other, ptoa(3));
 	kmem_free(kernel_map, va, ptoa(3));
 	b = bin_of(KMEM_HEAP, 3);
-	must(b->b_n == 2 && b->b_slot[1] == va);
+	must(b->b_n == 2 && b->b_slot[1] == slot_of(va, 3, 0));
 	must(kmem_range_check() == NULL);
 }
 
@@ -66,9 +66,9 @@ END_TEST
 static void
 names(vaddr_t place, const char *what)
 {
-	b->b_slot[1] = place;
+	b->b_slot[1] = slot_of(place, 3, 0);
 	finds(what);
-	b->b_slot[1] = va;
+	b->b_slot[1] = slot_of(va, 3, 0);
 	must(kmem_range_check() == NULL);
 }
 
@@ -93,7 +93,7 @@ START_TEST(places)
 	must(kmem_alloc_request(kernel_map, &vr, 0, &other) == 0);
 	names(other, "R3: a range is another one");
 	other = kmem_alloc(kernel_map, ptoa(3), KM_HEAP | KM_NOSLEEP);
-	must(other == b->b_slot[0] || other == va);
+	must(other == trunc_page(b->b_slot[0]) || other == va);
 	kmem_free(kernel_map, other, ptoa(3));
 	vr.vr_guard_hi = 0, vr.vr_size = ptoa(3);
 	must(vm_map_alloc(kernel_map, &vr, &other) == 0);
@@ -104,6 +104,35 @@ START_TEST(places)
 	e = space_above(kernel_map, other);
 	e->vme_prot = VM_PROT_READ;
 	names(other, "R3: a range is wired or protected");
+}
+END_TEST
+
+/* A slot's low bits, and the bin of those that have guards. */
+START_TEST(slots)
+{
+	struct vm_map_request vr = { .vr_size = ptoa(2), .vr_guard_hi = 1,
+	    .vr_min = VM_HEAP_MIN, .vr_max = VM_HEAP_MAX };
+	struct bin *f = &range.fenced;
+	vaddr_t other;
+
+	fill();
+	FINDS("R3: a range is in another's", b->b_slot[1], 1);
+	FINDS("R3: a range has guards", b->b_slot[1], VM_PAGE_FENCE_LO);
+	FINDS("R2: the pages of a bin", b->b_pages, 1);
+	must(kmem_alloc_request(kernel_map, &vr, 0, &other) == 0);
+	kmem_free(kernel_map, other, ptoa(2));
+	must(f->b_n == 1 && kmem_range_check() == NULL);
+	FINDS("R2: the pages of a bin", f->b_pages, 1);
+	f->b_slot[0] = slot_of(other, 2, 0);
+	finds("R3: a range has guards");
+	f->b_slot[0] = slot_of(other, 2, VM_PAGE_FENCE_LO);
+	finds("R3: a range is another one");
+	f->b_slot[0] = slot_of(other, 2, FENCES);
+	finds("R3: a range is another one");
+	f->b_slot[0] = slot_of(other, 1, VM_PAGE_FENCE_HI);
+	finds("R3: a range is another one");
+	f->b_slot[0] = slot_of(other, 2, VM_PAGE_FENCE_HI);
+	must(kmem_range_check() == NULL && kmem_range_drain() == 8);
 }
 END_TEST
 
@@ -143,6 +172,7 @@ add(TCase *tc)
 {
 	tcase_add_test(tc, counters);
 	tcase_add_test(tc, places);
+	tcase_add_test(tc, slots);
 	tcase_add_test(tc, frames);
 }
 

@@ -193,18 +193,28 @@ ddb_show_slab(const struct ddb_args *da)
 }
 
 static void
-print_bins(const char *window, enum kmem_window w)
+print_bin(const char *window, const char *pages, enum kmem_window w,
+    unsigned n)
 {
 	struct kmem_range_bin kb;
 
+	kmem_range_bin(w, n, &kb);
+	if (kb.krb_hits + kb.krb_misses + kb.krb_n == 0)
+		return;
+	printf("%-8s %5s  %7u %7u %6u  %10llu %10llu\n", window, pages,
+	    kb.krb_n, kb.krb_max, kb.krb_idle,
+	    (unsigned long long)kb.krb_hits,
+	    (unsigned long long)kb.krb_misses);
+}
+
+static void
+print_bins(const char *window, enum kmem_window w)
+{
+	char pages[4];
+
 	for (unsigned n = 1; n <= KMEM_RANGE_PAGES; n++) {
-		kmem_range_bin(w, n, &kb);
-		if (kb.krb_hits + kb.krb_misses + kb.krb_n == 0)
-			continue;
-		printf("%-8s %5u  %7u %7u %6u  %10llu %10llu\n", window, n,
-		    kb.krb_n, kb.krb_max, kb.krb_idle,
-		    (unsigned long long)kb.krb_hits,
-		    (unsigned long long)kb.krb_misses);
+		k_snprintf(pages, sizeof(pages), "%u", n);
+		print_bin(window, pages, w, n);
 	}
 }
 
@@ -219,6 +229,7 @@ ddb_show_range(const struct ddb_args *da)
 	print_bins("heap", KMEM_HEAP);
 	print_bins("slab", KMEM_SLAB);
 	print_bins("else", KMEM_MISC);
+	print_bin("guarded", "any", KMEM_NWINDOWS, 0);
 	printf("%s; %lu pages kept, at most %lu, the most there were %lu\n",
 	    ks.krs_on ? "on" : "off", ks.krs_pages, ks.krs_max, ks.krs_high);
 	printf("%llu hits, %llu misses; %llu ranges kept, %llu not for want "

@@ -19,27 +19,31 @@
  *
  * 2. What may be kept
  *
- * Plain ranges: of 1 to KMEM_RANGE_PAGES pages, read-write, without guards or
- * alignment, asked for with exactly one of the three windows.  Such an
+ * Ranges of 1 to KMEM_RANGE_PAGES pages, read-write, with no guards or one on
+ * either side, asked for with exactly one of the three windows.  Such an
  * allocation is marked on its first frame's vm_page when vm_kmem.c makes it
- * (VM_PAGE_RANGE), and pg_npages there is its length, so that all that its map
- * entry could say of it is known without finding the entry.  Who wires or
- * protects it changes that, and takes the mark away.
+ * (VM_PAGE_RANGE, VM_PAGE_FENCE_*), and pg_npages there is its length, so that
+ * all that its map entry could say of it is known without finding the entry.
+ * Who wires or protects it changes that, and takes the mark away.  For an
+ * alignment the address speaks.
  *
  * 3. Structures
  *
- * For each window and size a bin: an array of addresses, used as a stack, as
- * what was freed last is what the CPU's caches still hold.  Nothing is
- * written into the pages themselves: whoever runs over the end of his memory,
- * or uses it after he freed it, cannot lead us astray.
+ * For each window and size a bin, and one for all that have guards, which are
+ * stacks of threads, mostly, and all alike: an array of addresses, used as a
+ * stack, as what was freed last is what the CPU's caches still hold.  The
+ * newest that will do is taken.  Nothing is written into the pages themselves:
+ * whoever runs over the end of his memory, or uses it after he freed it,
+ * cannot lead us astray.
  *
  *	slab window, 4 pages	|oldest|   |   |newest|
  *				 \_ krb_idle _/
  *
  * 4. How much
  *
- * A bin holds BIN_PAGES, or BIN_LEAST ranges; all together at most 1/SHARE of
- * the frames that there were at boot.  krb_idle is the fewest that a bin had
+ * A bin holds BIN_PAGES, or BIN_LEAST ranges, that of the guarded ones
+ * FENCED_PAGES; all together at most 1/SHARE of the frames that there were at
+ * boot.  krb_idle is the fewest that a bin had
  * since the last tick: so many were not needed, are the oldest, and go at the
  * next tick.  That is Bonwick's working set.
  *
@@ -61,9 +65,9 @@
  *  R1	A bin has at most its maximum; krb_idle is at most what it has.
  *  R2	The pages of all bins add up to krs_pages, which is at most krs_max.
  *  R3	Each range kept is a region of kernel_map in the bin's window, of the
- *	bin's size, without guards, not wired, read-write; all of its pages are
- *	mapped to frames of kmem's; the first of them has both marks and the
- *	length.
+ *	bin's size, with the guards that its marks say, none outside of the bin
+ *	that is for them, not wired, read-write; all of its pages are mapped to
+ *	frames of kmem's; the first of them has both marks and the length.
  *  R4	What takes and puts have counted is what there is.
  *
  * 7. Locking
@@ -96,6 +100,13 @@
 #define BIN_PAGES	KMEM_RANGE_MOST
 #define BIN_LEAST	2
 
+/*
+ * 16 stacks of four pages: of the 449 that the recorded build asks for, 378
+ * are had again; with half as many 302, with twice as many 386.
+ */
+#define FENCED_PAGES	64
+#define FENCES		(VM_PAGE_FENCE_LO | VM_PAGE_FENCE_HI)
+
 /* The sum of bin_max(1) to bin_max(16); kmem_range_bootstrap asserts it. */
 #define WINDOW_SLOTS	58
 
@@ -114,10 +125,17 @@
 #define SHUT_AT_BOOT	0u
 #endif
 
+/*
+ * Of a slot the low bits, which an address of a page has not, say how many
+ * pages there are, less one, and what guards (VM_PAGE_FENCE_*).
+ */
+#define SLOT_PAGES	(KMEM_RANGE_PAGES - 1)
+
 struct bin {
 	vaddr_t		*b_slot;	/* [0, b_n), the oldest first */
 	unsigned	 b_n;		/* read without the lock, to peek */
 	unsigned	 b_max, b_idle;
+	unsigned	 b_pages, b_max_pages;
 	uint64_t	 b_hits;
 	unsigned long	 b_misses;	/* changed atomically, without it */
 };
@@ -131,12 +149,15 @@ static struct {
 	struct kmem_range_stats stats;
 	struct bin	 bin[KMEM_NWINDOWS][KMEM_RANGE_PAGES];
 	vaddr_t		 slot[KMEM_NWINDOWS][WINDOW_SLOTS];
+	struct bin	 fenced;	/* those that have guards */
+	vaddr_t		 fenced_slot[KMEM_RANGE_MOST];
 } range;
 
+/* Of a window and size; or of what has guards. */
 static struct bin *
 bin_of(enum kmem_window w, vsize_t pages)
 {
-	return &range.bin[w][pages - 1];
+	return w == KMEM_NWINDOWS ? &range.fenced : &range.bin[w][pages - 1];
 }
 
 /* For an address inside of one of them. */
@@ -146,6 +167,18 @@ window_of(vaddr_t va)
 	if (va < VM_HEAP_MAX)
 		return KMEM_HEAP;
 	return va < VM_SLAB_MAX ? KMEM_SLAB : KMEM_MISC;
+}
+
+static vaddr_t
+slot_of(vaddr_t va, vsize_t pages, unsigned fence)
+{
+	return va | (pages - 1) | fence;
+}
+
+static vsize_t
+slot_pages(vaddr_t slot)
+{
+	return (slot & SLOT_PAGES) + 1;
 }
 
 static unsigned
@@ -189,7 +222,7 @@ page_mark_locked(struct vm_page *pg, unsigned flags)
 	__atomic_store_n(&pg->pg_flags, (uint8_t)flags, __ATOMIC_RELAXED);
 }
 
-/* The first frame of a plain range that begins at va, kept or not; or NULL. */
+/* The first frame of a range that begins at va, kept or not; or NULL. */
 static struct vm_page *
 first_page(vaddr_t va)
 {
@@ -203,7 +236,14 @@ first_page(vaddr_t va)
 	if (pg == NULL || pg->pg_owner != VM_PAGE_KMEM)
 		return NULL;
 	flags = __atomic_load_n(&pg->pg_flags, __ATOMIC_RELAXED);
-	return (flags & ~VM_PAGE_CACHED) == VM_PAGE_RANGE ? pg : NULL;
+	return (flags & ~(VM_PAGE_CACHED | FENCES)) == VM_PAGE_RANGE ?
+	    pg : NULL;
+}
+
+static unsigned
+fence_of(const struct vm_page *pg)
+{
+	return __atomic_load_n(&pg->pg_flags, __ATOMIC_RELAXED) & FENCES;
 }
 
 /* Somebody unmapped, freed or replaced what is kept. */
@@ -215,63 +255,113 @@ changed_panic(const char *func, vaddr_t va, vsize_t pages)
 	    va + ptoa(pages));
 }
 
-/* The newest of a bin that has any, for its next owner. */
-static bool
-take_locked(struct bin *b, vsize_t pages, const char *owner, vaddr_t *va)
+/* The first frame of a range that is kept, or NULL: it has changed. */
+static struct vm_page *
+kept_page(vaddr_t va)
 {
-	unsigned n = b->b_n - 1;
-	struct vm_page *pg;
+	struct vm_page *pg = first_page(va);
 
-	bin_set_n_locked(b, n);
-	if (n < b->b_idle)
-		b->b_idle = n;
-	b->b_hits++;
+	return pg != NULL && page_kept(pg) ? pg : NULL;
+}
+
+/* Is it what is wanted, where it is wanted? */
+static bool
+fits(vaddr_t slot, const struct kmem_range_want *rw)
+{
+	const vaddr_t va = trunc_page(slot);
+
+	return slot == slot_of(va, rw->rw_pages, rw->rw_fence) &&
+	    (rw->rw_align == 0 || (va & (rw->rw_align - 1)) == 0) &&
+	    (rw->rw_fence == 0 || window_of(va) == rw->rw_window);
+}
+
+/* n ranges from the i-th on out of a bin; the younger ones move down. */
+static void
+bin_out_locked(struct bin *b, unsigned i, unsigned n, vaddr_t *slot)
+{
+	vsize_t pages = 0;
+	unsigned k;
+
+	memcpy(slot, b->b_slot + i, n * sizeof(*slot));
+	for (k = 0; k < n; k++)
+		pages += slot_pages(slot[k]);
+	bin_set_n_locked(b, b->b_n - n);
+	memmove(b->b_slot + i, b->b_slot + i + n,
+	    (b->b_n - i) * sizeof(*b->b_slot));
+	b->b_pages -= pages;
 	range.stats.krs_pages -= pages;
-	*va = b->b_slot[n];
-	pg = first_page(*va);
-	if (pg == NULL || !page_kept(pg) || pg->pg_npages != pages)
+}
+
+/*
+ * The newest of a bin that will do, for its next owner.
+ * => *va: it, or 0; false: it is not as it was
+ */
+static bool
+take_locked(struct bin *b, const struct kmem_range_want *rw,
+    const char *owner, vaddr_t *va)
+{
+	struct vm_page *pg;
+	unsigned i = b->b_n;
+	vaddr_t slot;
+
+	while (i > 0 && !fits(b->b_slot[i - 1], rw))
+		i--;
+	if (i == 0)
+		return true;
+	bin_out_locked(b, i - 1, 1, &slot);
+	if (b->b_n < b->b_idle)
+		b->b_idle = b->b_n;
+	b->b_hits++;
+	*va = trunc_page(slot);
+	pg = kept_page(*va);
+	if (pg == NULL || pg->pg_npages != rw->rw_pages ||
+	    fence_of(pg) != rw->rw_fence)
 		return false;
-	page_mark_locked(pg, VM_PAGE_RANGE);
+	page_mark_locked(pg, VM_PAGE_RANGE | rw->rw_fence);
 	pg->pg_name = owner;
 	return true;
 }
 
 vaddr_t
-kmem_range_take(enum kmem_window w, vsize_t pages, const char *owner)
+kmem_range_take(const struct kmem_range_want *rw, const char *owner)
 {
 	struct bin *b;
 	bool ok = true;
 	vaddr_t va = 0;
 
-	if (w >= KMEM_NWINDOWS || pages - 1 >= KMEM_RANGE_PAGES)
+	if (rw->rw_window >= KMEM_NWINDOWS ||
+	    rw->rw_pages - 1 >= KMEM_RANGE_PAGES)
 		return 0;
-	b = bin_of(w, pages);
+	b = bin_of(rw->rw_fence != 0 ? KMEM_NWINDOWS : rw->rw_window,
+	    rw->rw_pages);
 	if (bin_n(b) != 0) {
 		vm_mtx_enter(&range.mtx);
-		if (b->b_n != 0)
-			ok = take_locked(b, pages, owner, &va);
+		ok = take_locked(b, rw, owner, &va);
 		vm_mtx_exit(&range.mtx);
 	}
 	if (va == 0)
 		__atomic_fetch_add(&b->b_misses, 1, __ATOMIC_RELAXED);
 	if (!ok)
-		changed_panic("kmem_alloc", va, pages);
+		changed_panic("kmem_alloc", va, rw->rw_pages);
 	return va;
 }
 
 /* => false: there is no room, or nothing is kept now */
 static bool
-keep_locked(struct bin *b, vaddr_t va, vsize_t pages)
+keep_locked(struct bin *b, vaddr_t slot)
 {
 	struct kmem_range_stats *ks = &range.stats;
+	const vsize_t pages = slot_pages(slot);
 
 	if (shut() != 0 || b->b_n == b->b_max ||
+	    b->b_pages + pages > b->b_max_pages ||
 	    ks->krs_pages + pages > ks->krs_max) {
 		ks->krs_full++;
 		return false;
 	}
-	b->b_slot[b->b_n] = va;
+	b->b_slot[b->b_n] = slot;
 	bin_set_n_locked(b, b->b_n + 1);
+	b->b_pages += pages;
 	ks->krs_kept++;
 	ks->krs_pages += pages;
 	if (ks->krs_pages > ks->krs_high)
@@ -284,17 +374,20 @@ kmem_range_put(vaddr_t va, vsize_t pages)
 {
 	enum kmem_range_put done = KMEM_RANGE_NOT;
 	struct vm_page *pg = first_page(va);
+	unsigned fence;
 
 	if (pg == NULL || pg->pg_npages != pages)
 		return KMEM_RANGE_NOT;
 	/* Who comes here twice at once finds out in the map. */
 	if (shut() == SHUT_OFF && !page_kept(pg))
 		return KMEM_RANGE_NOT;
+	fence = fence_of(pg);
 	vm_mtx_enter(&range.mtx);
 	if (page_kept(pg))
 		done = KMEM_RANGE_TWICE;
-	else if (keep_locked(bin_of(window_of(va), pages), va, pages)) {
-		page_mark_locked(pg, VM_PAGE_RANGE | VM_PAGE_CACHED);
+	else if (keep_locked(bin_of(fence != 0 ? KMEM_NWINDOWS :
+	    window_of(va), pages), slot_of(va, pages, fence))) {
+		page_mark_locked(pg, VM_PAGE_RANGE | VM_PAGE_CACHED | fence);
 		done = KMEM_RANGE_KEPT;
 	}
 	vm_mtx_exit(&range.mtx);
@@ -317,7 +410,8 @@ kmem_range_forbid(vaddr_t va)
 	if (pg->pg_owner == VM_PAGE_KMEM) {
 		kept = page_kept(pg);
 		if (!kept)
-			page_mark_locked(pg, pg->pg_flags & ~VM_PAGE_RANGE);
+			page_mark_locked(pg, pg->pg_flags &
+			    ~(VM_PAGE_RANGE | FENCES));
 	}
 	vm_mtx_exit(&range.mtx);
 	return !kept;
@@ -326,59 +420,53 @@ kmem_range_forbid(vaddr_t va)
 bool
 kmem_range_kept(vaddr_t va)
 {
-	struct vm_page *pg = first_page(va);
-
-	return pg != NULL && page_kept(pg);
+	return kept_page(va) != NULL;
 }
 
 /*
  * Giving back.
  */
 
-/* Take the n oldest out of a bin; they keep their marks. */
-static void
-evict_locked(struct bin *b, vsize_t pages, unsigned n, vaddr_t *va)
-{
-	memcpy(va, b->b_slot, n * sizeof(*va));
-	bin_set_n_locked(b, b->b_n - n);
-	b->b_idle = b->b_n;
-	memmove(b->b_slot, b->b_slot + n, b->b_n * sizeof(*va));
-	range.stats.krs_pages -= n * pages;
-	range.stats.krs_freed += n;
-}
-
-/* Empty a bin, or free what was idle.  => the number of pages */
+/*
+ * Empty a bin, or free what was idle; until then it keeps its marks.
+ * => the number of pages
+ */
 static unsigned long
-bin_free(enum kmem_window w, vsize_t pages, bool all)
+bin_free(struct bin *b, bool all)
 {
-	struct bin *b = bin_of(w, pages);
-	vaddr_t va[KMEM_RANGE_MOST];
+	vaddr_t slot[KMEM_RANGE_MOST], va;
+	unsigned long pages = 0;
 	unsigned i, n;
 
 	if (bin_n(b) == 0)
 		return 0;
 	vm_mtx_enter(&range.mtx);
 	n = all ? b->b_n : b->b_idle;
-	evict_locked(b, pages, n, va);
+	bin_out_locked(b, 0, n, slot);
+	b->b_idle = b->b_n;
+	range.stats.krs_freed += n;
 	vm_mtx_exit(&range.mtx);
 	for (i = 0; i < n; i++) {
-		if (!kmem_range_kept(va[i]))
-			changed_panic("kmem_range_drain", va[i], pages);
-		kmem_free_now(kernel_map, va[i], ptoa(pages));
+		va = trunc_page(slot[i]);
+		if (!kmem_range_kept(va))
+			changed_panic("kmem_range_drain", va,
+			    slot_pages(slot[i]));
+		kmem_free_now(kernel_map, va, ptoa(slot_pages(slot[i])));
+		pages += slot_pages(slot[i]);
 	}
-	return n * pages;
+	return pages;
 }
 
 static unsigned long
 free_bins(bool all)
 {
-	unsigned long pages = 0;
+	unsigned long pages = bin_free(&range.fenced, all);
 	unsigned w;
 	vsize_t n;
 
 	for (w = 0; w < KMEM_NWINDOWS; w++)
 		for (n = 1; n <= KMEM_RANGE_PAGES; n++)
-			pages += bin_free(w, n, all);
+			pages += bin_free(bin_of(w, n), all);
 	return pages;
 }
 
@@ -432,6 +520,12 @@ kmem_range_frames_low(bool low)
 /*
  * Figures.
  */
+static unsigned long
+misses_of(const struct bin *b)
+{
+	return __atomic_load_n(&b->b_misses, __ATOMIC_RELAXED);
+}
+
 void
 kmem_range_stats(struct kmem_range_stats *ks)
 {
@@ -440,11 +534,12 @@ kmem_range_stats(struct kmem_range_stats *ks)
 	vm_mtx_enter(&range.mtx);
 	*ks = range.stats;
 	ks->krs_on = !(shut() & SHUT_OFF);
+	ks->krs_hits = range.fenced.b_hits;
+	ks->krs_misses = misses_of(&range.fenced);
 	for (w = 0; w < KMEM_NWINDOWS; w++)
 		for (n = 0; n < KMEM_RANGE_PAGES; n++) {
 			ks->krs_hits += range.bin[w][n].b_hits;
-			ks->krs_misses += __atomic_load_n(
-			    &range.bin[w][n].b_misses, __ATOMIC_RELAXED);
+			ks->krs_misses += misses_of(&range.bin[w][n]);
 		}
 	vm_mtx_exit(&range.mtx);
 }
@@ -458,22 +553,28 @@ kmem_range_bin(enum kmem_window w, vsize_t pages, struct kmem_range_bin *kb)
 	*kb = (struct kmem_range_bin){
 		.krb_n = b->b_n,
 		.krb_max = b->b_max,
+		.krb_pages = b->b_pages,
 		.krb_idle = b->b_idle,
 		.krb_hits = b->b_hits,
-		.krb_misses = __atomic_load_n(&b->b_misses, __ATOMIC_RELAXED),
+		.krb_misses = misses_of(b),
 	};
 	vm_mtx_exit(&range.mtx);
 }
 
 unsigned
-kmem_range_list(enum kmem_window w, vsize_t pages, vaddr_t *va, unsigned max)
+kmem_range_list(enum kmem_window w, vsize_t pages,
+    struct kmem_range_entry *kre, unsigned max)
 {
 	const struct bin *b = bin_of(w, pages);
 	unsigned n;
 
 	vm_mtx_enter(&range.mtx);
-	n = b->b_n < max ? b->b_n : max;
-	memcpy(va, b->b_slot, n * sizeof(*va));
+	for (n = 0; n < b->b_n && n < max; n++)
+		kre[n] = (struct kmem_range_entry){
+			.kre_va = trunc_page(b->b_slot[n]),
+			.kre_pages = slot_pages(b->b_slot[n]),
+			.kre_fence = b->b_slot[n] & FENCES,
+		};
 	vm_mtx_exit(&range.mtx);
 	return n;
 }
@@ -512,11 +613,17 @@ kmem_range_bootstrap(void)
 			*bin_of(w, n) = (struct bin){
 				.b_slot = slot,
 				.b_max = bin_max(n),
+				.b_max_pages = bin_max(n) * n,
 			};
 			slot += bin_max(n);
 		}
 		KASSERT(slot == range.slot[w] + WINDOW_SLOTS);
 	}
+	range.fenced = (struct bin){
+		.b_slot = range.fenced_slot,
+		.b_max = nitems(range.fenced_slot),
+		.b_max_pages = FENCED_PAGES,
+	};
 	reclaimer.kr_name = "ranges";
 	reclaimer.kr_priority = KR_RANGE;
 	reclaimer.kr_reclaim = reclaim;

@@ -1,7 +1,7 @@
 /*
  * The range cache: ranges of pages that were kmem_free'd lately, still
- * mapped, for the next kmem_alloc of the same window and size.  The theory
- * opens kmem_range.c; kmem_alloc and kmem_free are its only users.
+ * mapped, for the next kmem_alloc of the same window, size and guards.  The
+ * theory opens kmem_range.c; kmem_alloc and kmem_free are its only users.
  */
 #ifndef VM_KMEM_RANGE_H
 #define VM_KMEM_RANGE_H
@@ -20,12 +20,20 @@ enum kmem_window {
 	KMEM_NWINDOWS		/* none of them */
 };
 
+/* What is asked for. */
+struct kmem_range_want {
+	enum kmem_window rw_window;
+	vsize_t		 rw_pages;
+	vsize_t		 rw_align;	/* a power of two of bytes, or 0 */
+	unsigned	 rw_fence;	/* VM_PAGE_FENCE_* (vm_phys.h) */
+};
+
 /*
- * A range of so many pages in the window, mapped read-write, with whatever is
- * in it; 0: there is none.
+ * A range that is just so, mapped read-write, with whatever is in it; 0:
+ * there is none.
  * => owner: as vr_owner
  */
-vaddr_t	kmem_range_take(enum kmem_window, vsize_t pages, const char *owner);
+vaddr_t	kmem_range_take(const struct kmem_range_want *, const char *owner);
 
 /*
  * A range that is being freed.  It is kept only if it is exactly one that
@@ -84,9 +92,13 @@ struct kmem_range_stats {
 };
 void	kmem_range_stats(struct kmem_range_stats *);
 
-/* Of one window and size: kept now, at most, and takes. */
+/*
+ * Of one window and size, or with window KMEM_NWINDOWS of all that have
+ * guards, whatever their window and size: kept now, at most, and takes.
+ */
 struct kmem_range_bin {
 	unsigned	krb_n, krb_max;
+	unsigned	krb_pages;
 	unsigned	krb_idle;	/* not needed since the last tick */
 	uint64_t	krb_hits, krb_misses;
 };
@@ -97,8 +109,13 @@ void	kmem_range_bin(enum kmem_window, vsize_t pages,
  * What a bin keeps, the oldest first, at most max of it.
  * => how many
  */
-unsigned kmem_range_list(enum kmem_window, vsize_t pages, vaddr_t *va,
-	    unsigned max);
+struct kmem_range_entry {
+	vaddr_t		kre_va;
+	vsize_t		kre_pages;
+	unsigned	kre_fence;	/* VM_PAGE_FENCE_* */
+};
+unsigned kmem_range_list(enum kmem_window, vsize_t pages,
+	    struct kmem_range_entry *, unsigned max);
 
 /*
  * Who has a region of kernel_map now.  vi_owner is who had its addresses from

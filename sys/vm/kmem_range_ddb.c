@@ -6,6 +6,7 @@
 #include <vm/kmem_cache_impl.h>
 #include <vm/kmem_range.h>
 #include <vm/pmap.h>
+#include <vm/vm_phys.h>
 
 static const char *
 name_or(const char *name, const char *otherwise)
@@ -40,7 +41,7 @@ kmem_range_holds(vaddr_t va)
 	struct vm_map_info vi;
 
 	return vm_map_lookup(kernel_map, va, &vi) == 0 &&
-	    kmem_range_kept(vi.vi_start);
+	    kmem_range_kept(vi.vi_start + ptoa(vi.vi_guard_lo));
 }
 
 /*
@@ -54,18 +55,25 @@ static const struct {
 	[KMEM_MISC] = { VM_MISC_MIN, VM_MISC_MAX },
 };
 
-/* R3, as far as the map knows. */
+/* R3, as far as the map knows.  => w: or KMEM_NWINDOWS, of those fenced */
 static const char *
-check_region(enum kmem_window w, vaddr_t va, vsize_t pages)
+check_region(enum kmem_window w, const struct kmem_range_entry *kre)
 {
+	const unsigned lo = (kre->kre_fence & VM_PAGE_FENCE_LO) != 0;
+	const unsigned hi = (kre->kre_fence & VM_PAGE_FENCE_HI) != 0;
+	const vaddr_t va = kre->kre_va;
 	struct vm_map_info vi;
 
-	if (va < windows[w].w_min || va >= windows[w].w_max)
+	if (w != KMEM_NWINDOWS &&
+	    (va < windows[w].w_min || va >= windows[w].w_max))
 		return "R3: a range lies outside of its window";
+	if ((w == KMEM_NWINDOWS) != (lo || hi))
+		return "R3: a range has guards, or lacks them";
 	if (vm_map_lookup(kernel_map, va, &vi) != 0)
 		return "R3: a range is not in the map";
-	if (vi.vi_start != va || vi.vi_end != va + ptoa(pages) ||
-	    vi.vi_guard_lo != 0 || vi.vi_guard_hi != 0)
+	if (vi.vi_start + ptoa(lo) != va ||
+	    vi.vi_end != va + ptoa(kre->kre_pages + hi) ||
+	    vi.vi_guard_lo != lo || vi.vi_guard_hi != hi)
 		return "R3: a range is another one in the map";
 	if (vi.vi_wired != 0 || vi.vi_prot != VM_PROT_RW)
 		return "R3: a range is wired or protected";
@@ -74,43 +82,49 @@ check_region(enum kmem_window w, vaddr_t va, vsize_t pages)
 
 /* R3, as far as the frames know. */
 static const char *
-check_frames(vaddr_t va, vsize_t pages)
+check_frames(const struct kmem_range_entry *kre)
 {
 	const struct vm_page *pg;
 	paddr_t pa;
 	vsize_t i;
 
-	for (i = 0; i < pages; i++) {
-		if (!pmap_kextract(va + ptoa(i), &pa))
+	for (i = 0; i < kre->kre_pages; i++) {
+		if (!pmap_kextract(kre->kre_va + ptoa(i), &pa))
 			return "R3: a page of a range is not mapped";
 		pg = vm_phys_page(pa);
 		if (pg == NULL || pg->pg_owner != VM_PAGE_KMEM)
 			return "R3: a range shows a frame that is not kmem's";
-		if (i == 0 && (pg->pg_npages != pages ||
-		    pg->pg_flags != (VM_PAGE_RANGE | VM_PAGE_CACHED)))
+		if (i == 0 && (pg->pg_npages != kre->kre_pages ||
+		    pg->pg_flags != (VM_PAGE_RANGE | VM_PAGE_CACHED |
+		    kre->kre_fence)))
 			return "R3: a range's first frame is not marked so";
 	}
 	return NULL;
 }
 
-/* One bin: R1 and R3. */
+/* One bin: R1, R2 and R3. */
 static const char *
 check_bin(enum kmem_window w, vsize_t pages, struct kmem_range_bin *kb)
 {
-	vaddr_t va[KMEM_RANGE_MOST];
+	struct kmem_range_entry kre[KMEM_RANGE_MOST];
 	const char *bad = NULL;
-	unsigned i, n;
+	unsigned i, n, sum = 0;
 
 	kmem_range_bin(w, pages, kb);
-	if (kb->krb_n > kb->krb_max || kb->krb_max > nitems(va) ||
+	if (kb->krb_n > kb->krb_max || kb->krb_max > nitems(kre) ||
 	    kb->krb_idle > kb->krb_n)
 		return "R1: a bin has more than it may";
-	n = kmem_range_list(w, pages, va, nitems(va));
+	n = kmem_range_list(w, pages, kre, nitems(kre));
 	for (i = 0; i < n && bad == NULL; i++) {
-		bad = check_region(w, va[i], pages);
+		bad = w != KMEM_NWINDOWS && kre[i].kre_pages != pages ?
+		    "R3: a range is in another's bin" :
+		    check_region(w, &kre[i]);
 		if (bad == NULL)
-			bad = check_frames(va[i], pages);
+			bad = check_frames(&kre[i]);
+		sum += (unsigned)kre[i].kre_pages;
 	}
+	if (bad == NULL && sum != kb->krb_pages)
+		bad = "R2: the pages of a bin do not add up";
 	return bad;
 }
 
@@ -123,12 +137,14 @@ kmem_range_check(void)
 	const char *bad;
 	unsigned w, k;
 
-	for (w = 0; w < KMEM_NWINDOWS; w++)
-		for (k = 1; k <= KMEM_RANGE_PAGES; k++) {
+	/* Behind the windows, the one bin of those that have guards. */
+	for (w = 0; w <= KMEM_NWINDOWS; w++)
+		for (k = 1; k <= (w < KMEM_NWINDOWS ? KMEM_RANGE_PAGES : 1);
+		    k++) {
 			bad = check_bin(w, k, &kb);
 			if (bad != NULL)
 				return bad;
-			pages += kb.krb_n * k;
+			pages += kb.krb_pages;
 			n += kb.krb_n;
 		}
 	kmem_range_stats(&ks);

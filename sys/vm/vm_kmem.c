@@ -77,7 +77,10 @@
  */
 #define RECLAIM_IDLE	64
 
-/* With KM_*: any range of the window and size will do as well. */
+/*
+ * With KM_*: any range of the window, size and guards will do as well, if it
+ * is aligned so.
+ */
 #define KM_PLAIN	0x8000
 
 static struct vm_rwlock reclaim_lock;
@@ -190,10 +193,19 @@ back_batch(vaddr_t va, unsigned n, vm_prot_t prot, int flags, paddr_t *pa)
 	return error;
 }
 
-/* Put frames behind [sva, eva): all, or none. */
-static int
-back(vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags, const char *owner)
+/* VM_PAGE_FENCE_* of a request that has at most a page on either side. */
+static unsigned
+fence_of(const struct vm_map_request *vr)
 {
+	return (vr->vr_guard_lo != 0 ? VM_PAGE_FENCE_LO : 0) |
+	    (vr->vr_guard_hi != 0 ? VM_PAGE_FENCE_HI : 0);
+}
+
+/* Put frames behind what was asked for and begins at sva: all, or none. */
+static int
+back(vaddr_t sva, const struct vm_map_request *vr, int flags)
+{
+	const vaddr_t eva = sva + vr->vr_size;
 	paddr_t pa[BATCH], first = 0;
 	struct vm_page *pg;
 	vaddr_t va;
@@ -202,7 +214,7 @@ back(vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags, const char *owner)
 
 	for (va = sva; va < eva; va += ptoa(n)) {
 		n = batch(va, eva);
-		error = back_batch(va, n, prot, flags, pa);
+		error = back_batch(va, n, vr->vr_prot, flags, pa);
 		if (error != 0) {
 			unback(sva, va);
 			return error;
@@ -212,9 +224,9 @@ back(vaddr_t sva, vaddr_t eva, vm_prot_t prot, int flags, const char *owner)
 	}
 	pg = vm_phys_page(first);
 	pg->pg_npages = (uint32_t)atop(eva - sva);
-	pg->pg_name = owner;
+	pg->pg_name = vr->vr_owner;
 	if ((flags & KM_PLAIN) != 0 && pg->pg_npages <= KMEM_RANGE_PAGES)
-		pg->pg_flags = VM_PAGE_RANGE;
+		pg->pg_flags = (uint8_t)(VM_PAGE_RANGE | fence_of(vr));
 	return 0;
 }
 
@@ -229,7 +241,7 @@ try_alloc(struct vm_map *map, const struct vm_map_request *vr, int flags,
 	error = vm_map_alloc(map, vr, &va);
 	if (error != 0)
 		return error;
-	error = back(va, va + vr->vr_size, vr->vr_prot, flags, vr->vr_owner);
+	error = back(va, vr, flags);
 	if (error != 0) {
 		if (vm_map_free_begin(map, va, vr->vr_size, &e) == 0)
 			vm_map_free_end(map, e);
@@ -272,22 +284,28 @@ wait_for_room(int flags)
 	    !vm_rw_held_write(&reclaim_lock) && vm_host_sleep(&reclaimers);
 }
 
-/* From the range cache. */
+/* From the range cache; in the window of the request, or KMEM_NWINDOWS. */
 static bool
-try_range(enum kmem_window w, vsize_t size, const char *owner, int flags,
+try_range(enum kmem_window w, const struct vm_map_request *vr, int flags,
     vaddr_t *addr)
 {
-	vaddr_t va = kmem_range_take(w, atop(size), owner);
+	const struct kmem_range_want rw = {
+		.rw_window = w,
+		.rw_pages = atop(vr->vr_size),
+		.rw_align = vr->vr_align,
+		.rw_fence = fence_of(vr),
+	};
+	vaddr_t va = kmem_range_take(&rw, vr->vr_owner);
 
 	if (va == 0)
 		return false;
 	if ((flags & KM_ZERO) != 0)
-		memset((void *)va, 0, size);
+		memset((void *)va, 0, vr->vr_size);
 	*addr = va;
 	return true;
 }
 
-/* From the map; w is the window of a plain request, or KMEM_NWINDOWS. */
+/* From the map; w as for try_range. */
 static int
 alloc_new(struct vm_map *map, const struct vm_map_request *vr,
     enum kmem_window w, int flags, vaddr_t *addr)
@@ -306,21 +324,22 @@ alloc_new(struct vm_map *map, const struct vm_map_request *vr,
 		if (!wait_for_room(flags))
 			return ENOMEM;
 		ef = (struct effort){ .ef_pages = atop(vr->vr_size) };
-		if (try_range(w, vr->vr_size, vr->vr_owner, flags, addr))
+		if (try_range(w, vr, flags, addr))
 			return 0;
 	}
 }
 
 /*
- * The window of a request that has nothing but a window and a size, so that
- * any range of that window and size will do; else KMEM_NWINDOWS.
+ * The window of a request that wants nothing but that, a size, an alignment
+ * and at most a guard page on either side, so that any range which is so will
+ * do; else KMEM_NWINDOWS.
  */
 static enum kmem_window
 plain_window(const struct vm_map *map, const struct vm_map_request *vr)
 {
 	if (map != kernel_map ||
-	    (vr->vr_align != 0 && vr->vr_align != PAGE_SIZE) ||
-	    (vr->vr_guard_lo | vr->vr_guard_hi) != 0 ||
+	    (vr->vr_align & (vr->vr_align - 1)) != 0 ||
+	    vr->vr_guard_lo > 1 || vr->vr_guard_hi > 1 ||
 	    vr->vr_policy != VM_FIT_BEST || vr->vr_prot != VM_PROT_RW ||
 	    !page_aligned(vr->vr_size))
 		return KMEM_NWINDOWS;
@@ -346,7 +365,7 @@ kmem_alloc_request(struct vm_map *map, const struct vm_map_request *vr,
 	    (want.vr_prot & VM_PROT_READ) == 0)
 		return EINVAL;
 	w = plain_window(map, &want);
-	if (try_range(w, want.vr_size, want.vr_owner, flags, addr))
+	if (try_range(w, &want, flags, addr))
 		return 0;
 	return alloc_new(map, &want, w, flags, addr);
 }
@@ -370,22 +389,19 @@ kmem_alloc(struct vm_map *map, vsize_t size, int flags)
 	struct vm_map_request vr;
 	vaddr_t addr;
 
-	/* round_page makes a size that wraps 0, which is refused as 0 is. */
-	size = round_page(size);
 	if ((flags & KM_HEAP) && (flags & KM_SLAB))
 		return 0;
-	if (map == kernel_map &&
-	    try_range(w, size, win->w_owner, flags, &addr))
-		return addr;
 	vr = (struct vm_map_request){
-		.vr_size = size,
+		/* A size that wraps becomes 0, which is refused as 0 is. */
+		.vr_size = round_page(size),
 		.vr_min = win->w_min,
 		.vr_max = win->w_max,
 		.vr_prot = VM_PROT_RW,
 		.vr_owner = win->w_owner,
 	};
 	if (map == kernel_map)
-		return alloc_new(map, &vr, w, flags, &addr) == 0 ? addr : 0;
+		return try_range(w, &vr, flags, &addr) ||
+		    alloc_new(map, &vr, w, flags, &addr) == 0 ? addr : 0;
 	if (w == KMEM_MISC) {
 		vr.vr_min = map->vm_min;
 		vr.vr_max = map->vm_max;
@@ -407,7 +423,8 @@ kmem_free_panic(struct vm_map *map, vaddr_t addr, vsize_t size, int error)
 		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: nothing is "
 		    "allocated there (freed twice, or foreign)", map->vm_name,
 		    addr, size);
-	if (map == kernel_map && kmem_range_kept(vi.vi_start))
+	if (map == kernel_map &&
+	    kmem_range_kept(vi.vi_start + ptoa(vi.vi_guard_lo)))
 		vm_host_panic("kmem_free: %s: addr %#lx size %#lx: nothing is "
 		    "allocated there (freed twice: [%#lx, %#lx) is kept for "
 		    "whoever is next)", map->vm_name, addr, size,

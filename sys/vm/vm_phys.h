@@ -77,6 +77,8 @@ struct vm_page {
 #define VM_PAGE_CACHED	0x08	/* freed, and kept (kmem_range.c) */
 #define VM_PAGE_GUARD	0x10	/* kmem_guard.c's: pg_slab is its record */
 #define VM_PAGE_MARK	0x20	/* reached by the scan for leaks */
+#define VM_PAGE_FENCE_LO 0x40	/* a range: with a guard page before it, */
+#define VM_PAGE_FENCE_HI 0x80	/* and behind */
 #define VM_PAGE_NAMELESS (VM_PAGE_SLAB | VM_PAGE_HEAP | VM_PAGE_GUARD)
 
 struct vm_phys_stats {
