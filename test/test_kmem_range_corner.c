@@ -1,0 +1,216 @@
+/*
+ * Corners of kmem_alloc, kmem_free and of the range cache: what a panic says
+ * when map and ranges are no longer of one mind, and that the cache does what
+ * it is for at the times that are for it, and at no others.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libkern/errno.h>
+#include <vm/kmalloc.h>
+#include <vm/kmem_cache.h>
+#include <vm/kmem_range.h>
+#include <vm/vm_kmem.h>
+
+#include "host.h"
+#include "map_test.h"
+
+static KMALLOC_DEFINE(M_TEST, "next owner", "the tests' type");
+
+static struct kmem_range_stats
+stats(void)
+{
+	struct kmem_range_stats ks;
+
+	kmem_range_stats(&ks);
+	return ks;
+}
+
+static vaddr_t
+alloc(unsigned pages, int flags)
+{
+	vaddr_t va = kmem_alloc(kernel_map, ptoa(pages), flags | KM_NOSLEEP);
+
+	must(va != 0);
+	return va;
+}
+
+static void
+give(vaddr_t va, unsigned pages)
+{
+	kmem_free(kernel_map, va, ptoa(pages));
+}
+
+/* Nothing is kept, and the range cache has ticked just now. */
+static void
+begin(void)
+{
+	kmem_cache_reap_all();
+	host_advance(KMEM_RANGE_TICKS);
+	must(kmem_range_tick() == 0);
+	must(stats().krs_pages == 0);
+}
+
+struct area {
+	vaddr_t		a_va;
+	vsize_t		a_size;
+};
+
+static void
+do_free(void *arg)
+{
+	const struct area *a = arg;
+
+	kmem_free(kernel_map, a->a_va, a->a_size);
+}
+
+static void
+must_panic(void (*fn)(void *), void *arg, const char *words)
+{
+	unsigned nlocks;
+	const char *said = host_panic_of(fn, arg, &nlocks);
+
+	if (said == NULL || strstr(said, words) == NULL)
+		ck_abort_msg("\"%s\" lacks \"%s\"", said != NULL ? said :
+		    "no panic", words);
+	must(nlocks == 0);
+}
+
+/*
+ * What a panic says.
+ */
+static void
+do_add(void *arg)
+{
+	kmem_reclaim_add(arg);
+}
+
+static unsigned long
+gives(unsigned long pages)
+{
+	return 0;
+}
+
+/* Who can give nothing, or has no name for `show`, is not asked to. */
+START_TEST(reclaimers)
+{
+	static struct kmem_reclaimer idle = { .kr_name = "idle" };
+	static struct kmem_reclaimer nobody = { .kr_reclaim = gives };
+
+	must_panic(do_add, &idle, "kr->kr_reclaim != NULL");
+	must_panic(do_add, &nobody, "kr->kr_name != NULL");
+	must(kmem_reclaim(1000000) < 1000000);
+}
+END_TEST
+
+/* A range that is kept, whose region somebody has taken out of the map. */
+START_TEST(twice_and_no_region)
+{
+	struct area a = { alloc(3, KM_SLAB), ptoa(3) };
+
+	give(a.a_va, 3);
+	must(kmem_range_kept(a.a_va));
+	must(vm_map_free(kernel_map, a.a_va, a.a_size) == 0);
+	must_panic(do_free, &a, "nothing is allocated there (freed twice, or "
+	    "foreign)");
+}
+END_TEST
+
+/* Who has a range now, not who had it when it came from the map. */
+START_TEST(owner_now)
+{
+	const vaddr_t va = alloc(5, KM_HEAP);
+	struct area a = { va + PAGE_SIZE, PAGE_SIZE };
+
+	must_panic(do_free, &a, "of heap");
+	give(va, 5);
+	must(kmalloc(ptoa(5), M_TEST, 0) == (void *)va);
+	must_panic(do_free, &a, "of next owner");
+	a = (struct area){ va, ptoa(4) };
+	must_panic(do_free, &a, "of next owner");
+	kfree((void *)va, M_TEST);
+}
+END_TEST
+
+/*
+ * At the time.
+ */
+
+/* While there is room a free does not look at the clock. */
+START_TEST(room_and_old)
+{
+	vaddr_t a, b;
+
+	begin();
+	a = alloc(1, KM_SLAB), b = alloc(2, KM_SLAB);
+	give(a, 1);
+	host_advance(KMEM_RANGE_TICKS);
+	must(kmem_range_tick() == 0);		/* it was live until then */
+	host_advance(KMEM_RANGE_TICKS);
+	give(b, 2);
+	must(kmem_range_kept(a) && kmem_range_kept(b));
+	must(kmem_range_tick() == 1 && !kmem_range_kept(a));
+}
+END_TEST
+
+/* Nor where frames are low, or it is off: what is kept then, is kept. */
+static void
+low(bool on)
+{
+	kmem_range_frames_low(on);
+}
+
+static void
+off(bool on)
+{
+	/* In an interrupt nothing can be freed. */
+	host_set_intr(true);
+	must(kmem_range_enable(!on) == on);
+	host_set_intr(false);
+}
+
+START_TEST(shut_and_old)
+{
+	void (*const shut[])(bool) = { low, kmem_range_reclaiming, off };
+	struct area a, b;
+	uint64_t refused;
+
+	begin();
+	a = (struct area){ alloc(1, KM_SLAB), ptoa(1) };
+	b = (struct area){ alloc(2, KM_SLAB), ptoa(2) };
+	give(a.a_va, 1);
+	host_advance(KMEM_RANGE_TICKS);
+	must(kmem_range_tick() == 0);
+	host_advance(KMEM_RANGE_TICKS);
+	shut[_i](true);
+	refused = stats().krs_full;
+	give(b.a_va, 2);
+	must(kmem_range_kept(a.a_va) && !kmem_range_kept(b.a_va));
+	/* Where it is off, there is nothing to be refused. */
+	must(stats().krs_full == refused + (_i < 2));
+	must_panic(do_free, &a, "freed twice");
+	must_panic(do_free, &b, "nothing is allocated there");
+	shut[_i](false);
+	must(alloc(1, KM_SLAB) == a.a_va);
+	give(a.a_va, 1);
+	must(kmem_range_check() == NULL);
+}
+END_TEST
+
+static void
+add(TCase *tc)
+{
+	tcase_add_test(tc, reclaimers);
+	tcase_add_test(tc, twice_and_no_region);
+	tcase_add_test(tc, owner_now);
+	tcase_add_test(tc, room_and_old);
+	tcase_add_loop_test(tc, shut_and_old, 0, 3);
+}
+
+int
+main(void)
+{
+	return map_test_main("kmem_range_corner", add);
+}
