@@ -26,7 +26,8 @@
  * 2. What becomes of b.  Nothing but a second range of addresses, its twin:
  *    the slab is a, whose header says so (sl_twin), whose free bits stand for
  *    both, and to whom the frames belong, so that a pointer into either range
- *    finds a.  A slot that was b's is given out again by its address in a.
+ *    finds a.  A slot that was b's is given out again by its address in a, and
+ *    who tells of an object without a pointer to it (a leak) uses that one.
  *    When all objects of both are free the slab goes with both its ranges.
  *    One twin each: that is one word, which costs nothing (kmem_slab.c), finds
  *    its slab without a search, and halves what lies thin, at best.
@@ -172,74 +173,75 @@ mesh(struct kmem_cache *kc, struct kmem_slab *a, struct kmem_slab *b,
 	    r);
 }
 
-/*
- * The first slab of the bin is meshed, or becomes its last.
- * => lock held, and nothing else runs
- */
-static void
-mesh_first(struct kmem_cache *kc, unsigned bin, struct remains *r)
-{
-	struct kmem_link *list = &kc->kc_partial[bin];
-	struct kmem_slab *a = NULL, *b;
+/* One bin, from its first slab on: who finds no partner becomes the last. */
+struct pass {
+	unsigned	  p_bin;
+	const struct kmem_slab *p_end;	/* who did so first; or NULL */
+	unsigned long	  p_left;	/* slabs, at most, whoever comes and
+					   goes meanwhile */
+	unsigned long	  p_pages;	/* free now */
+};
 
-	if (kmem_link_empty(list))
-		return;
-	b = kmem_link_slab(list->kl_next);
+/*
+ * The first slab is meshed, or becomes the last.
+ * => lock held, and nothing else runs; false: all had their turn
+ */
+static bool
+mesh_first(struct kmem_cache *kc, struct pass *p, struct remains *r)
+{
+	struct kmem_link *list = &kc->kc_partial[p->p_bin];
+	struct kmem_slab *a = NULL, *b = kmem_link_slab(list->kl_next);
+
+	if (kmem_link_empty(list) || b == p->p_end)
+		return false;
 	if (b->sl_twin == NULL)
-		a = find_partner(kc, b, bin);
+		a = find_partner(kc, b, p->p_bin);
 	if (a != NULL) {
 		mesh(kc, a, b, r);
-		return;
+		return true;
 	}
+	if (p->p_end == NULL)
+		p->p_end = b;
 	kmem_link_remove(&b->sl_link);
 	kmem_link_insert(list->kl_prev, &b->sl_link);
+	return true;
 }
 
-static unsigned long
-count(struct kmem_cache *kc, unsigned bin)
-{
-	const struct kmem_link *l, *list = &kc->kc_partial[bin];
-	unsigned long n = 0;
-
-	vm_mtx_enter(&kc->kc_lock);
-	for (l = list->kl_next; l != list; l = l->kl_next)
-		n++;
-	vm_mtx_exit(&kc->kc_lock);
-	return n;
-}
-
-/* => the number of pages that are free now; false: not on this machine */
+/* => false: the pass is over, or cannot be made on this machine */
 static bool
-step(struct kmem_cache *kc, unsigned bin, unsigned long *pages)
+step(struct kmem_cache *kc, struct pass *p)
 {
 	struct remains r = { .r_nframes = 0 };
+	bool more;
 
-	if (!vm_host_stop_cpus())
+	if (p->p_left-- == 0 || !vm_host_stop_cpus())
 		return false;
 	vm_mtx_enter(&kc->kc_lock);
-	mesh_first(kc, bin, &r);
+	more = mesh_first(kc, p, &r);
 	vm_mtx_exit(&kc->kc_lock);
 	vm_host_start_cpus();
 	vm_phys_free_many(r.r_frame, r.r_nframes);
 	kmem_header_free(r.r_header);
-	*pages += r.r_nframes;
-	return true;
+	p->p_pages += r.r_nframes;
+	return more;
 }
 
 unsigned long
 kmem_mesh(struct kmem_cache *kc)
 {
-	unsigned long pages = 0, n;
-	unsigned bin;
+	/* In the upper bins no two fit into one. */
+	const unsigned last = kc->kc_per_slab / 2 >> kc->kc_bin_shift;
+	struct pass p = { .p_pages = 0 };
 
 	if (!is_meshed(kc))
 		return 0;
-	/* In the upper bins no two fit into one. */
-	for (bin = 0; bin <= kc->kc_per_slab / 2 >> kc->kc_bin_shift; bin++)
-		for (n = count(kc, bin); n > 0; n--)
-			if (!step(kc, bin, &pages))
-				return pages;
-	return pages;
+	for (p.p_bin = 0; p.p_bin <= last; p.p_bin++) {
+		p.p_end = NULL;
+		p.p_left = kc->kc_nslabs;
+		while (step(kc, &p))
+			continue;
+	}
+	return p.p_pages;
 }
 
 void

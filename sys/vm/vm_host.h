@@ -72,9 +72,9 @@ bool	vm_host_sleep(const void *chan);
 void	vm_host_wakeup(const void *chan);
 
 /*
- * No other CPU runs between the two, and none was stopped where it holds a
- * mutex (after FreeBSD's stop_cpus, but at a safe point, as Linux's
- * stop_machine).  With one CPU there is nothing to do.
+ * No other CPU runs between the two, and none was stopped within sys/vm (after
+ * FreeBSD's stop_cpus, but at a safe point, as Linux's stop_machine).  With one
+ * CPU there is nothing to do.
  * => no mutex is held; not from an interrupt; does not nest
  * => false: it cannot be done, and all run as before
  */
