@@ -294,7 +294,7 @@ void	kmem_pages_bootstrap(void);
 /*
  * The frame behind ptr, if kmem_alloc gave it in one of our two windows.
  * => NULL for every other pointer; nothing is touched through it
- * => no lock: what it says stays true while ptr is the caller's
+ * => no lock: it is true while ptr is the caller's and nothing is meshed
  */
 struct vm_page *kmem_page(const void *ptr);
 
