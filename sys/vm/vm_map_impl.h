@@ -35,7 +35,10 @@ space_highest(vsize_t pages)
 	    (unsigned)__builtin_clzl(pages);
 }
 
-/* The class that a hole of so many pages is of; pages is not 0. */
+/*
+ * The class that a hole of so many pages is of.  Of none that is 0 - 1, so
+ * that one class more is 0 again.
+ */
 static inline unsigned
 space_class(vsize_t pages)
 {
@@ -51,13 +54,13 @@ space_class(vsize_t pages)
 }
 
 /*
- * The smallest class all of whose holes have at least so many pages; it may
- * be one beyond the last, CLASS_NONE.
+ * The smallest class all of whose holes have at least so many pages, of which
+ * there is one; it may be one beyond the last, CLASS_NONE.
  */
 static inline unsigned
 space_class_up(vsize_t pages)
 {
-	return pages <= 1 ? 0 : space_class(pages - 1) + 1;
+	return space_class(pages - 1) + 1;
 }
 
 /* The smallest number of pages of a hole of that class. */
