@@ -185,6 +185,8 @@ struct workload {
 	size_t		w_only_n;	/* (shapes) live regions around it */
 	size_t		w_max_n;	/* or 0; else it would take long */
 	unsigned	w_extra;	/* regions beyond n */
+	bool		w_inside;	/* n live in one window, and as many in
+					   each of the others */
 	vsize_t		w_room;		/* pages of map for each region */
 	double		w_core, w_public; /* targets for ours / peer, or 0 */
 	void		(*w_setup)(struct bench *);
@@ -193,6 +195,8 @@ struct workload {
 extern const struct workload workloads[];
 extern const size_t nworkloads;
 
+/* How many regions there are, where n are live. */
+size_t	bench_regions(const struct workload *, size_t n);
 /*
  * Maps for the clients in the bit set, brought into the workload's steady
  * state by best fit.

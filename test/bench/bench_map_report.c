@@ -24,7 +24,8 @@ bench_apart(bench_fn *fn, const struct workload *w, size_t n)
 	pid = fork();
 	if (pid == 0) {
 		/* A frame has room for more than 16 entries. */
-		host_boot((pfn_t)(8192 + n / 16));
+		host_boot((pfn_t)(8192 +
+		    (w != NULL ? bench_regions(w, n) : 0) / 16));
 		fn(w, n);
 		exit(0);
 	}

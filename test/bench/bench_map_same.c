@@ -113,7 +113,7 @@ bench_same(const struct workload *w, size_t n, size_t nops, uint64_t seed)
 	bench_create(&b, w, n, seed, 1 << CORE | 1 << PEER);
 	bench_draw(&b, d, nops);
 	if (d[0].d_op == DRAW_REPLACE)		/* so all of them live */
-		align_peer(&b, n + w->w_extra);
+		align_peer(&b, bench_regions(w, n));
 	for (i = 0; i < nops; i++)
 		compare(&b, &d[i], &s);
 	printf("%-15s %8zu %9zu %9zu %9zu %9zu %9zu\n", w->w_name, n,

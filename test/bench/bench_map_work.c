@@ -105,13 +105,13 @@ draw_window(struct bench *b, struct draw *d, size_t i)
 static void
 setup_busy(struct bench *b)
 {
-	const size_t inside = b->b_n / NWINDOWS;
+	const size_t all = bench_regions(b->b_work, b->b_n);
 	const vsize_t room = b->b_work->w_room;
 	vsize_t page = b->b_npages / NWINDOWS;
 	size_t k;
 
-	setup_churn_of(b, inside);
-	for (k = inside; k < b->b_n; k++, page += room)
+	setup_churn_of(b, all / NWINDOWS);
+	for (k = all / NWINDOWS; k < all; k++, page += room)
 		take(b, k, page, room - (1 + rng_below(&b->b_rng, 8)));
 }
 
@@ -119,7 +119,8 @@ static void
 draw_busy(struct bench *b, struct draw *d, size_t i)
 {
 	draw_small(b, d, i);
-	d->d_region = rng_below(&b->b_rng, (uint32_t)b->b_n / NWINDOWS);
+	d->d_region = rng_below(&b->b_rng, (uint32_t)
+	    bench_regions(b->b_work, b->b_n) / NWINDOWS);
 	d->d_window = 1;
 }
 
@@ -312,6 +313,15 @@ const struct workload workloads[] = {
 		.w_core = 0.1, .w_public = 0.1,
 		.w_setup = setup_busy, .w_draw = draw_busy,
 	}, {
+		.w_name = "inwin",
+		.w_what = "the same with n regions in the window, not n in "
+		    "all",
+		.w_room = 16,
+		.w_inside = true,
+		.w_max_n = 100000,
+		.w_core = 0.1, .w_public = 0.1,
+		.w_setup = setup_busy, .w_draw = draw_busy,
+	}, {
 		.w_name = "combwin",
 		.w_what = "1-8 pages, in a window that is empty; holes of 8 "
 		    "in the others",
@@ -389,11 +399,17 @@ const size_t nworkloads = sizeof(workloads) / sizeof(workloads[0]);
 
 /* -------------------------------- benches ------------------------------ */
 
+size_t
+bench_regions(const struct workload *w, size_t n)
+{
+	return (w->w_inside ? n * NWINDOWS : n) + w->w_extra;
+}
+
 void
 bench_create(struct bench *b, const struct workload *w, size_t n,
     uint64_t seed, unsigned who_mask)
 {
-	const size_t nregions = n + w->w_extra;
+	const size_t nregions = bench_regions(w, n);
 	unsigned who;
 
 	*b = (struct bench){
