@@ -12,6 +12,7 @@
 #include <vm/kmalloc.h>
 #include <vm/kmem_cache.h>
 #include <vm/kmem_range.h>
+#include <vm/pmap.h>
 #include <vm/vm_kmem.h>
 
 #include "host.h"
@@ -105,16 +106,23 @@ START_TEST(reclaimers)
 }
 END_TEST
 
-/* A range that is kept, whose region somebody has taken out of the map. */
-START_TEST(twice_and_no_region)
+/* The frames of a range that is kept, seen where the map has nothing. */
+START_TEST(twice_elsewhere)
 {
-	struct area a = { alloc(3, KM_SLAB), ptoa(3) };
+	const vaddr_t va = alloc(3, KM_SLAB);
+	struct area a = { VM_MISC_MAX - ptoa(64), ptoa(3) };
+	struct vm_map_info vi;
+	paddr_t pa;
 
-	give(a.a_va, 3);
-	must(kmem_range_kept(a.a_va));
-	must(vm_map_free(kernel_map, a.a_va, a.a_size) == 0);
+	give(va, 3);
+	must(kmem_range_kept(va) && pmap_extract(kernel_pmap, va, &pa));
+	must(vm_map_lookup(kernel_map, a.a_va, &vi) != 0);
+	must(pmap_kenter(a.a_va, &pa, 1, VM_PROT_RW) == 0);
 	must_panic(do_free, &a, "nothing is allocated there (freed twice, or "
 	    "foreign)");
+	must(pmap_kremove(a.a_va, 1, &pa) == 1);
+	must(kmem_range_kept(va) && alloc(3, KM_SLAB) == va);
+	give(va, 3);
 }
 END_TEST
 
@@ -199,14 +207,66 @@ START_TEST(shut_and_old)
 }
 END_TEST
 
+/*
+ * How much, and of what.
+ */
+
+/* Of ranges with guards, which share a bin: by number, and by pages. */
+START_TEST(one_bin_for_all)
+{
+	const unsigned pages = _i == 0 ? 1 : 8;
+	const unsigned most = _i == 0 ? KMEM_RANGE_MOST : 8;
+	const struct vm_map_request vr = { .vr_size = ptoa(pages),
+	    .vr_guard_hi = 1, .vr_min = VM_MISC_MIN, .vr_max = VM_MISC_MAX };
+	vaddr_t va[KMEM_RANGE_MOST + 1];
+	struct kmem_range_bin kb;
+	unsigned i;
+
+	begin();
+	must(stats().krs_max > most * pages + pages);
+	for (i = 0; i <= most; i++)
+		must(kmem_alloc_request(kernel_map, &vr, 0, &va[i]) == 0);
+	for (i = 0; i <= most; i++)
+		give(va[i], pages);
+	kmem_range_bin(KMEM_NWINDOWS, pages, &kb);
+	must(kb.krb_n == most && kb.krb_pages == most * pages);
+	for (i = 0; i <= most; i++)
+		must(kmem_range_kept(va[i]) == (i < most));
+	must(kmem_range_check() == NULL);
+	kmem_range_drain();
+	must(stats().krs_pages == 0 && vm_map_check(kernel_map) == NULL);
+}
+END_TEST
+
+/* What is asked for in no window is not looked for, nor missed. */
+START_TEST(no_window)
+{
+	const struct vm_map_request vr = { .vr_size = PAGE_SIZE,
+	    .vr_min = VM_MISC_MIN, .vr_max = VM_MISC_MAX - PAGE_SIZE };
+	struct kmem_range_stats before, after;
+	vaddr_t va;
+
+	begin();
+	before = stats();
+	must(kmem_alloc_request(kernel_map, &vr, 0, &va) == 0);
+	after = stats();
+	must(after.krs_misses == before.krs_misses);
+	must(after.krs_hits == before.krs_hits);
+	kmem_free(kernel_map, va, PAGE_SIZE);
+	must(stats().krs_pages == 0);
+}
+END_TEST
+
 static void
 add(TCase *tc)
 {
 	tcase_add_test(tc, reclaimers);
-	tcase_add_test(tc, twice_and_no_region);
+	tcase_add_test(tc, twice_elsewhere);
 	tcase_add_test(tc, owner_now);
 	tcase_add_test(tc, room_and_old);
 	tcase_add_loop_test(tc, shut_and_old, 0, 3);
+	tcase_add_loop_test(tc, one_bin_for_all, 0, 2);
+	tcase_add_test(tc, no_window);
 }
 
 int
