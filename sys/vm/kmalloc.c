@@ -422,10 +422,8 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 		return kmalloc_rest(size, kt, flags);
 	cc = &heap.cache[class].kc_cpu[cpu];
 	done = cc->cc_debug == 0 && kmem_cpu_pop(cc, &p);
-	if (__builtin_expect(done, 1)) {
-		kmem_cpu_prefetch(cc);
+	if (__builtin_expect(done, 1))
 		kt->kt_share[cpu].ks_count[class].sc_allocs++;
-	}
 	vm_cpu_quick_exit(cpu, state);
 	return __builtin_expect(done, 1) ? p : kmalloc_rest(size, kt, flags);
 }
@@ -440,6 +438,20 @@ kcalloc(size_t n, size_t size, struct kmalloc_type *kt, int flags)
 	return kmalloc(bytes, kt, flags | KM_ZERO);
 }
 
+/*
+ * The same as heap_cache, without a look at the slab's header, which would
+ * have to be fetched: where nobody watches, what the class says is enough.
+ */
+static struct kmem_cache *
+heap_cache_quick(const void *p)
+{
+	const unsigned class = kmem_class_of(p);
+
+	if (class != 0 && heap.cache[class - 1].kc_debug == 0)
+		return &heap.cache[class - 1];
+	return heap_cache(p);
+}
+
 static void __attribute__((__noinline__))
 kfree_rest(void *p, struct kmalloc_type *kt, const void *caller)
 {
@@ -449,7 +461,7 @@ kfree_rest(void *p, struct kmalloc_type *kt, const void *caller)
 
 	if (p == NULL)
 		return;
-	kc = heap_cache(p);
+	kc = heap_cache_quick(p);
 	if (kc != NULL) {
 		class = kc->kc_class - 1;
 		held = object_free(kc, p, kt, caller);

@@ -455,16 +455,6 @@ kmem_cpu_pop(struct kmem_cpu *cc, void **obj)
 	return true;
 }
 
-/*
- * Have the processor fetch what goes out next, to be written.
- * => the CPU is held, and has a magazine loaded
- */
-static inline void
-kmem_cpu_prefetch(const struct kmem_cpu *cc)
-{
-	__builtin_prefetch((cc->cc_round + cc->cc_n)[-1], 1);
-}
-
 /* => false: it is full, or obj is what was put there last */
 static inline bool
 kmem_cpu_push(struct kmem_cpu *cc, void *obj)
