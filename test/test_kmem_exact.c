@@ -279,6 +279,33 @@ START_TEST(last_is_first)
 }
 END_TEST
 
+/* A tail may be longer than the longest colour that a header can say. */
+START_TEST(long_tail)
+{
+	const struct kmem_cache_args ca = { .ca_name = "tail",
+	    .ca_size = 90000, .ca_slab_pages = 64 };
+	struct kmem_cache *kc;
+	unsigned n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = kmem_cache_create(&ca);
+	must(kc != NULL && kc->kc_per_slab == 2);
+	must(kc->kc_color_max == rounddown2(UINT16_MAX, kc->kc_color_step));
+	kc->kc_color = kc->kc_color_max - kc->kc_color_step;
+	alloc_n(kc, 6);
+	for (n = 0; n < 6; n++)
+		slab_fill(obj[n], 90000, n);
+	slab_check();
+	must(kmem_slab_find(obj[2])->sl_color == kc->kc_color_max);
+	must(kmem_slab_find(obj[4])->sl_color == 0);
+	for (n = 0; n < 6; n++)
+		must(slab_holds(obj[n], 90000, n));
+	free_n(kc, 6);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /*
  * What should not be there, in the magazine that is looked at last or in the
  * one before: the reap goes on, and says so in the end.
@@ -810,6 +837,7 @@ main(void)
 	tcase_add_loop_test(tc, woken_once_a_cache, 0, 2);
 	tcase_add_loop_test(tc, nothing_kept, 0, 2);
 	tcase_add_loop_test(tc, moved_by_eighths, 0, 2);
+	tcase_add_loop_test(tc, long_tail, 0, 2);
 	tcase_add_loop_test(tc, no_magazines, 0, 2);
 	tcase_add_loop_test(tc, last_is_first, 0, 2);
 	tcase_add_loop_test(tc, bad_in_a_magazine, 0, 2);

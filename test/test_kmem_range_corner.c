@@ -142,6 +142,34 @@ START_TEST(owner_now)
 }
 END_TEST
 
+/* A range with a guard, whose page shows one that is kept without. */
+static void
+do_alloc_fenced(void *arg)
+{
+	vaddr_t va;
+
+	kmem_alloc_request(kernel_map, arg, 0, &va);
+}
+
+START_TEST(another_kind)
+{
+	struct vm_map_request vr = { .vr_size = ptoa(2), .vr_guard_lo = 1,
+	    .vr_min = VM_MISC_MIN, .vr_max = VM_MISC_MAX };
+	vaddr_t va, plain = alloc(2, 0);
+	paddr_t pa, was;
+
+	must(kmem_alloc_request(kernel_map, &vr, 0, &va) == 0);
+	give(va, 2);
+	give(plain, 2);
+	must(kmem_range_kept(va) && kmem_range_kept(plain));
+	must(pmap_extract(kernel_pmap, plain, &pa));
+	must(pmap_kremove(va, 1, &was) == 1);
+	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
+	must_panic(do_alloc_fenced, &vr, "is not as it was when it was freed");
+	must(kmem_range_kept(plain) && alloc(2, 0) == plain);
+}
+END_TEST
+
 /*
  * At the time.
  */
@@ -238,6 +266,27 @@ START_TEST(one_bin_for_all)
 }
 END_TEST
 
+/* Who asks what a bin has gets as much as he has room for. */
+START_TEST(listed)
+{
+	struct kmem_range_entry kre[4];
+	vaddr_t va[3];
+	unsigned i, n;
+
+	begin();
+	for (i = 0; i < 3; i++)
+		va[i] = alloc(2, KM_SLAB);
+	for (i = 0; i < 3; i++)
+		give(va[i], 2);
+	for (n = 0; n <= 4; n++) {
+		memset(kre, 0, sizeof(kre));
+		must(kmem_range_list(KMEM_SLAB, 2, kre, n) == (n < 3 ? n : 3));
+		for (i = 0; i < 4; i++)
+			must(kre[i].kre_va == (i < n && i < 3 ? va[i] : 0));
+	}
+}
+END_TEST
+
 /* What is asked for in no window is not looked for, nor missed. */
 START_TEST(no_window)
 {
@@ -263,9 +312,11 @@ add(TCase *tc)
 	tcase_add_test(tc, reclaimers);
 	tcase_add_test(tc, twice_elsewhere);
 	tcase_add_test(tc, owner_now);
+	tcase_add_test(tc, another_kind);
 	tcase_add_test(tc, room_and_old);
 	tcase_add_loop_test(tc, shut_and_old, 0, 3);
 	tcase_add_loop_test(tc, one_bin_for_all, 0, 2);
+	tcase_add_test(tc, listed);
 	tcase_add_test(tc, no_window);
 }
 
