@@ -133,8 +133,7 @@ check_region(const struct vm_map *map, const struct vm_map_entry *e)
 		return "vm_map I1: a region is empty, unaligned or outside";
 	if (e->vme_next == NULL && vme_hole_end(e) != map->vm_max)
 		return "vm_map I2: the last hole's size is wrong";
-	if (e->vme_class != (e->vme_gap == 0 ? 0 :
-	    space_class(atop(e->vme_gap)) + 1))
+	if (e->vme_class != space_class(atop(e->vme_gap)) + 1)
 		return "vm_map I4: a hole's class is wrong";
 	if ((vsize_t)e->vme_guard_lo + e->vme_guard_hi >
 	    atop(e->vme_end - vme_start(e)))

@@ -108,8 +108,6 @@ void
 map_join_locked(struct vm_map *map, struct vm_map_entry *e,
     struct vm_map_entry **rest)
 {
-	if (map->vm_flags != VM_MAP_USER)
-		return;
 	if (map_joinable(map, e))
 		join_next(map, e, rest);
 	e = e->vme_prev;
