@@ -671,8 +671,11 @@ END_TEST
  * that comes first is held up inside, as it writes to the type before, until
  * the other one must be waiting for it.
  */
-static struct kmalloc_type before[PAGE_SIZE / sizeof(struct kmalloc_type) + 1]
-    __attribute__((__aligned__(PAGE_SIZE)));
+static union {
+	struct kmalloc_type type;
+	char		 pages[roundup2(sizeof(struct kmalloc_type),
+			    PAGE_SIZE)];	/* and nothing else on them */
+} earlier __attribute__((__aligned__(PAGE_SIZE)));
 static atomic_bool inside, outside;
 
 static void
@@ -693,7 +696,7 @@ held_up(int sig)
 		nap();
 	for (i = 0; i < 20; i++)
 		nap();
-	if (mprotect(before, sizeof(before), PROT_READ | PROT_WRITE) != 0)
+	if (mprotect(&earlier, sizeof(earlier), PROT_READ | PROT_WRITE) != 0)
 		abort();
 }
 
@@ -712,10 +715,10 @@ START_TEST(registered_once)
 	pthread_t t;
 
 	slab_boot(FRAMES, debug_of(_i));
-	before->kt_name = "before";
-	kfree(kmalloc(64, before, 0), before);
+	earlier.type.kt_name = "before";
+	kfree(kmalloc(64, &earlier.type, 0), &earlier.type);
 	must(sigaction(SIGSEGV, &sa, NULL) == 0);
-	must(mprotect(before, sizeof(before), PROT_READ) == 0);
+	must(mprotect(&earlier, sizeof(earlier), PROT_READ) == 0);
 	must(pthread_create(&t, NULL, first_use, NULL) == 0);
 	while (!inside)
 		nap();
@@ -725,7 +728,7 @@ START_TEST(registered_once)
 	must(pthread_join(t, NULL) == 0);
 	must(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
 	while ((kt = kmalloc_next(kt)) != NULL)
-		must(kt == (n++ == 0 ? before : M_TEST));
+		must(kt == (n++ == 0 ? &earlier.type : M_TEST));
 	must(n == 2 && figures(M_TEST).ks_requests == 2);
 	slab_done();
 }
