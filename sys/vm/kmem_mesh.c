@@ -237,7 +237,9 @@ kmem_mesh(struct kmem_cache *kc)
 		return 0;
 	for (p.p_bin = 0; p.p_bin <= last; p.p_bin++) {
 		p.p_end = NULL;
+		vm_mtx_enter(&kc->kc_lock);
 		p.p_left = kc->kc_nslabs;
+		vm_mtx_exit(&kc->kc_lock);
 		while (step(kc, &p))
 			continue;
 	}
