@@ -368,7 +368,7 @@ START_TEST(guard_in_a_magazine)
 	snprintf(want, sizeof(want), "kmem_cache_reap(guarded, %p)", p);
 	must(expect(do_reap, kc, want) == 0);
 	kmem_cache_free(kc, p);
-	must(kmem_slabs_put(kc, was) == KMEM_OBJECT);
+	must(kmem_slabs_put(kc, &was, 1) == NULL);
 	slab_check();
 }
 END_TEST

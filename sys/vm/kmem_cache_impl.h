@@ -385,13 +385,18 @@ bool	kmem_slab_index(const struct kmem_cache *, const struct kmem_slab *,
  */
 void	kmem_slabs_init(struct kmem_cache *);
 /*
- * An object from the slabs that there are, from the fullest; NULL: none, or
- * what is left is reserved and `reserve` does not say that it may be taken.
+ * Up to n objects from the slabs that there are, from the fullest.
+ * => how many: fewer when there are no more, or what is left is reserved and
+ *    `reserve` does not say that it may be taken
  * => cache lock held
  */
-void	*kmem_slabs_take(struct kmem_cache *, bool reserve);
-/* Put an object back.  => as kmem_slab_put; obj may be any pointer */
-enum kmem_verdict kmem_slabs_put(struct kmem_cache *, const void *obj);
+unsigned kmem_slabs_take(struct kmem_cache *, bool reserve, void **obj,
+	    unsigned n);
+/*
+ * Put n objects back, which may be any pointers.
+ * => one that is none of the cache's that is out, or NULL; cache lock held
+ */
+const void *kmem_slabs_put(struct kmem_cache *, void *const *obj, unsigned n);
 /* One more slab.  => no lock held; false: no memory, or in an interrupt */
 bool	kmem_slabs_grow(struct kmem_cache *, int flags);
 /*

@@ -330,15 +330,15 @@ static void *
 refill(struct kmem_cache *kc, struct kmem_cpu *cc)
 {
 	unsigned n = cc->cc_size / 2;
-	void *obj = kmem_slabs_take(kc, false), *more;
+	void *obj = NULL;
 
-	if (obj == NULL)
-		return NULL;
-	cc->cc_allocs++;
 	if (n > KMEM_REFILL)
 		n = KMEM_REFILL;
-	while (n-- > 0 && (more = kmem_slabs_take(kc, false)) != NULL)
-		cc->cc_round[cc->cc_n++] = more;
+	if (n != 0) {
+		cc->cc_n = kmem_slabs_take(kc, false, cc->cc_round, n + 1);
+		kmem_cpu_pop(cc, &obj);
+	} else if (kmem_slabs_take(kc, false, &obj, 1) != 0)
+		cc->cc_allocs++;
 	return obj;
 }
 
@@ -438,11 +438,10 @@ from_reserve(struct kmem_cache *kc)
 {
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
-	void *obj;
+	void *obj = NULL;
 
 	depot_enter(kc);
-	obj = kmem_slabs_take(kc, true);
-	if (obj != NULL)
+	if (kmem_slabs_take(kc, true, &obj, 1) != 0)
 		kc->kc_cpu[cpu].cc_allocs++;
 	vm_mtx_exit(&kc->kc_lock);
 	vm_cpu_exit(cpu, state);
@@ -481,25 +480,12 @@ kmem_depot_alloc(struct kmem_cache *kc, int flags)
  * Freeing.
  */
 
-/* n objects to their slabs.  => one that is none, or NULL; lock held */
-static const void *
-put_back(struct kmem_cache *kc, void *const *objs, unsigned n)
-{
-	const void *bad = NULL;
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		if (kmem_slabs_put(kc, objs[i]) != KMEM_OBJECT)
-			bad = objs[i];
-	return bad;
-}
-
 /* The older half of the loaded magazine to the slabs.  => lock held */
 static const void *
 flush(struct kmem_cache *kc, struct kmem_cpu *cc)
 {
 	const unsigned n = (cc->cc_n + 1) / 2;
-	const void *bad = put_back(kc, cc->cc_round, n);
+	const void *bad = kmem_slabs_put(kc, cc->cc_round, n);
 
 	cc->cc_n -= n;
 	memmove(cc->cc_round, cc->cc_round + n,
@@ -509,7 +495,7 @@ flush(struct kmem_cache *kc, struct kmem_cpu *cc)
 
 /*
  * An empty magazine of the depot's for the full one, or else the slabs.
- * => the CPU is held; as put_back
+ * => the CPU is held; as kmem_slabs_put
  */
 static const void *
 depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
@@ -530,7 +516,7 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 		bad = flush(kc, cc);
 	}
 	if (!kmem_cpu_push(cc, obj))
-		bad = put_back(kc, &obj, 1);
+		bad = kmem_slabs_put(kc, &obj, 1);
 	if (!vm_host_intr())
 		kmem_slabs_trim(kc, KMEM_EMPTY_KEEP, spare);
 	vm_mtx_exit(&kc->kc_lock);
@@ -593,7 +579,7 @@ discard(struct kmem_cache *kc, struct kmem_mag *list)
 	while ((mag = list) != NULL) {
 		list = kmem_mag_next(mag);
 		vm_mtx_enter(&kc->kc_lock);
-		b = put_back(kc, mag->m_round, mag->m_n);
+		b = kmem_slabs_put(kc, mag->m_round, mag->m_n);
 		vm_mtx_exit(&kc->kc_lock);
 		bad = b != NULL ? b : bad;
 		mag_free(mag);

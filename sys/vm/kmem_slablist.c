@@ -13,7 +13,8 @@
  * and can go: after a peak what is left in use is drawn together by and by.
  * Which bin has slabs is one bit scan; a slab is moved when it enters another
  * eighth, and within a bin the one touched last is the first (its header is
- * still in the processor's cache).
+ * still in the processor's cache).  Objects are taken and put by the dozen, and
+ * what comes from one slab, or goes to it in a row, moves it once.
  *
  * Where a reserve is kept, the last so many free objects are not for everybody;
  * who may not have them grows the cache.
@@ -92,41 +93,68 @@ nfree(const struct kmem_cache *kc)
 	return kc->kc_nslabs * kc->kc_per_slab - kc->kc_inuse;
 }
 
-void *
-kmem_slabs_take(struct kmem_cache *kc, bool reserve)
+/* One with a free object, the fullest; or NULL. */
+static struct kmem_slab *
+fullest(const struct kmem_cache *kc)
 {
-	struct kmem_slab *sl;
-	void *obj;
-
-	if (kc->kc_reserve != 0 && !reserve && nfree(kc) <= kc->kc_reserve)
-		return NULL;
 	if (kc->kc_bins != 0)
-		sl = kmem_link_slab(
+		return kmem_link_slab(
 		    kc->kc_partial[bit_highest32(kc->kc_bins)].kl_next);
-	else if (!kmem_link_empty(&kc->kc_empty))
-		sl = kmem_link_slab(kc->kc_empty.kl_next);
-	else
-		return NULL;
-	obj = kmem_slab_take(kc, sl);
-	refile(kc, sl, sl->sl_inuse - 1);
-	kc->kc_inuse++;
-	return obj;
+	if (!kmem_link_empty(&kc->kc_empty))
+		return kmem_link_slab(kc->kc_empty.kl_next);
+	return NULL;
 }
 
-enum kmem_verdict
-kmem_slabs_put(struct kmem_cache *kc, const void *obj)
+unsigned
+kmem_slabs_take(struct kmem_cache *kc, bool reserve, void **obj, unsigned n)
 {
-	struct kmem_slab *sl = kmem_slab_find(obj);
-	enum kmem_verdict verdict;
+	struct kmem_slab *sl;
+	unsigned was, got = 0;
+	unsigned long spare;
 
-	if (sl == NULL || sl->sl_cache != kc)
-		return KMEM_NO_OBJECT;
-	verdict = kmem_slab_put(kc, sl, obj);
-	if (verdict != KMEM_OBJECT)
-		return verdict;
-	refile(kc, sl, sl->sl_inuse + 1);
-	kc->kc_inuse--;
-	return KMEM_OBJECT;
+	if (kc->kc_reserve != 0 && !reserve) {
+		spare = nfree(kc);
+		spare = spare > kc->kc_reserve ? spare - kc->kc_reserve : 0;
+		n = spare < n ? (unsigned)spare : n;
+	}
+	while (got < n && (sl = fullest(kc)) != NULL) {
+		was = sl->sl_inuse;
+		do
+			obj[got++] = kmem_slab_take(kc, sl);
+		while (got < n && sl->sl_inuse < kc->kc_per_slab);
+		refile(kc, sl, was);
+		kc->kc_inuse += sl->sl_inuse - was;
+	}
+	return got;
+}
+
+const void *
+kmem_slabs_put(struct kmem_cache *kc, void *const *obj, unsigned n)
+{
+	struct kmem_slab *sl, *last = NULL;
+	const void *bad = NULL;
+	unsigned i, was = 0;
+
+	for (i = 0; i < n; i++) {
+		sl = kmem_slab_find(obj[i]);
+		if (sl == NULL || sl->sl_cache != kc) {
+			bad = obj[i];
+			continue;
+		}
+		if (sl != last) {
+			if (last != NULL)
+				refile(kc, last, was);
+			last = sl;
+			was = sl->sl_inuse;
+		}
+		if (kmem_slab_put(kc, sl, obj[i]) == KMEM_OBJECT)
+			kc->kc_inuse--;
+		else
+			bad = obj[i];
+	}
+	if (last != NULL)
+		refile(kc, last, was);
+	return bad;
 }
 
 bool
