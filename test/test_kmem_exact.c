@@ -504,6 +504,37 @@ START_TEST(torn_links)
 }
 END_TEST
 
+/* The same of slabs that are tried for meshing, and put behind the others. */
+static void
+do_mesh(void *arg)
+{
+	kmem_mesh(arg);
+}
+
+START_TEST(torn_and_meshed)
+{
+	struct kmem_link *l, other = { &other, &other };
+	struct kmem_cache *kc;
+	unsigned i, n;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("torn", 400, KM_NOMAG | KM_MESH);
+	n = kc->kc_per_slab;
+	alloc_n(kc, 3 * n);
+	for (i = 0; i < 3 * n; i++)
+		if (i % n != 0)
+			kmem_cache_free(kc, obj[i]);
+	l = kc->kc_partial[0].kl_next;
+	must(kc->kc_nslabs == 3 && l->kl_next != &kc->kc_partial[0]);
+	if (_i / 2)
+		l->kl_next->kl_prev = &other;
+	else
+		l->kl_prev = &other;
+	expect(do_mesh, kc, "which slabs are listed by, were written over");
+	must(other.kl_next == &other && other.kl_prev == &other);
+}
+END_TEST
+
 /* A magazine's link that leads to one, by an address that none has. */
 static void
 do_next(void *arg)
@@ -848,6 +879,7 @@ main(void)
 	tcase_add_loop_test(tc, refused_as_it_was, 0, 2);
 	tcase_add_loop_test(tc, asserted, 0, 2);
 	tcase_add_loop_test(tc, torn_links, 0, 8);
+	tcase_add_loop_test(tc, torn_and_meshed, 0, 4);
 	tcase_add_loop_test(tc, led_astray, 0, 2);
 	tcase_add_loop_test(tc, absurd, 0, 2);
 	tcase_add_test(tc, unwatched);
