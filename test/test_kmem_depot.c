@@ -581,21 +581,24 @@ START_TEST(sizes_of_magazines)
 		if (slab_stats(wanted).cs_rounds == rounds)
 			continue;
 		/* Twice as many words, header included. */
-		must(slab_stats(wanted).cs_rounds == 2 * rounds + 3);
+		must(slab_stats(wanted).cs_rounds ==
+		    2 * rounds + KMEM_MAG_HEADER);
 		rounds = slab_stats(wanted).cs_rounds;
 		seen++;
 	}
 	enough = true;
 	must(pthread_join(t, NULL) == 0);
-	must(rounds == 125 && seen > 0);
+	must(rounds == 128 - KMEM_MAG_HEADER && seen > 0);
 	slab_check();
 	/* Those that pass by now are of the new size. */
 	for (i = 0; i < 50; i++)
 		cycle(wanted, 500);
-	must(wanted->kc_cpu[1].cc_size == 125);
+	must(wanted->kc_cpu[1].cc_size ==
+	    128 - KMEM_MAG_HEADER);
 	kmem_cache_reap(wanted);		/* which shrinks none */
 	cycle(wanted, 500);
-	must(wanted->kc_cpu[1].cc_size == 125);
+	must(wanted->kc_cpu[1].cc_size ==
+	    128 - KMEM_MAG_HEADER);
 	for (; rounds > 5; rounds = (rounds - 3) / 2) {
 		must(slab_stats(wanted).cs_rounds == rounds);
 		kmem_cache_reap_all();

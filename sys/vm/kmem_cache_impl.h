@@ -88,6 +88,7 @@ struct kmem_slab {
  */
 struct kmem_mag {
 	uintptr_t	 m_link;	/* (c) the next of a list, encoded */
+	uint32_t	 m_check;	/* (c) of that */
 	uint16_t	 m_n;		/* rounds, unless it is loaded */
 	uint16_t	 m_size;	/* room for rounds */
 	void		*m_none;	/* NULL */

@@ -62,7 +62,7 @@
 #define MAG_SIZE(words)		((uint16_t)((words) - KMEM_MAG_HEADER))
 
 static struct kmem_cache mag_cache[MAG_SIZES];
-static uintptr_t secret;	/* what links are encoded with */
+static uintptr_t secret;	/* what links are encoded with; odd */
 
 void
 kmem_depot_bootstrap(void)
@@ -72,7 +72,7 @@ kmem_depot_bootstrap(void)
 	struct kmem_cache_args ca = { .ca_size = 0 };
 	unsigned i;
 
-	secret = vm_host_random();
+	secret = vm_host_random() | 1;
 	for (i = 0; i < MAG_SIZES; i++) {
 		ca.ca_name = name[i];
 		ca.ca_size = (KMEM_MAG_WORDS_MIN << i) * sizeof(void *);
@@ -229,28 +229,30 @@ depot_enter(struct kmem_cache *kc)
 }
 
 /*
- * Magazines lie in slabs, behind somebody else's objects perhaps: a link that
- * an overflow has changed leads to no magazine, or else to a guess of where
- * one is.
+ * Magazines lie in slabs, behind somebody else's objects perhaps.  A link is
+ * encoded, and checked before it is followed: one that an overflow has changed
+ * leads nowhere.
  */
+static uint32_t
+check_of(uintptr_t link)
+{
+	return (uint32_t)(link * secret >> (sizeof(link) * 8 - 32));
+}
+
 static void
 set_next(struct kmem_mag *mag, const struct kmem_mag *next)
 {
 	mag->m_link = (uintptr_t)next ^ (uintptr_t)mag ^ secret;
+	mag->m_check = check_of(mag->m_link);
 }
 
 struct kmem_mag *
 kmem_mag_next(const struct kmem_mag *mag)
 {
 	struct kmem_mag *next;
-	const struct kmem_slab *sl;
 
 	next = (struct kmem_mag *)(mag->m_link ^ (uintptr_t)mag ^ secret);
-	if (next == NULL)
-		return NULL;
-	sl = kmem_slab_find(next);
-	if (sl == NULL || (uintptr_t)sl->sl_cache - (uintptr_t)mag_cache >=
-	    sizeof(mag_cache))
+	if (mag->m_check != check_of(mag->m_link))
 		vm_host_panic("kmem: the magazine at %p was written over: "
 		    "what it leads to, %p, is none", (const void *)mag,
 		    (void *)next);
