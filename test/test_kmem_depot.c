@@ -576,7 +576,7 @@ START_TEST(sizes_of_magazines)
 		cycle(wanted, 500);
 	must(slab_stats(wanted).cs_rounds == first);
 	must(pthread_create(&t, NULL, occupier, NULL) == 0);
-	for (i = 0; i < 20000 && rounds < 125; i++) {
+	for (i = 0; i < 20000 && rounds < 128 - KMEM_MAG_HEADER; i++) {
 		cycle(wanted, 300);
 		if (slab_stats(wanted).cs_rounds == rounds)
 			continue;
@@ -593,21 +593,21 @@ START_TEST(sizes_of_magazines)
 	/* Those that pass by now are of the new size. */
 	for (i = 0; i < 50; i++)
 		cycle(wanted, 500);
-	must(wanted->kc_cpu[1].cc_size ==
-	    128 - KMEM_MAG_HEADER);
+	must(wanted->kc_cpu[1].cc_size == 128 - KMEM_MAG_HEADER);
 	kmem_cache_reap(wanted);		/* which shrinks none */
 	cycle(wanted, 500);
-	must(wanted->kc_cpu[1].cc_size ==
-	    128 - KMEM_MAG_HEADER);
-	for (; rounds > 5; rounds = (rounds - 3) / 2) {
+	must(wanted->kc_cpu[1].cc_size == 128 - KMEM_MAG_HEADER);
+	for (; rounds > 8 - KMEM_MAG_HEADER;
+	    rounds = (unsigned)(rounds - KMEM_MAG_HEADER) / 2) {
 		must(slab_stats(wanted).cs_rounds == rounds);
 		kmem_cache_reap_all();
 	}
 	kmem_cache_reap_all();
-	must(slab_stats(wanted).cs_rounds == 5);
+	must(slab_stats(wanted).cs_rounds == 8 - KMEM_MAG_HEADER);
 	cycle(wanted, 500);
 	/* Not for ever: back to the first size, and no further. */
-	for (rounds = 5; rounds < first; rounds = 2 * rounds + 3) {
+	for (rounds = 8 - KMEM_MAG_HEADER; rounds < first;
+	    rounds = (unsigned)(2 * rounds + KMEM_MAG_HEADER)) {
 		must(slab_stats(wanted).cs_rounds == rounds);
 		host_advance(KMEM_REAP_TICKS);
 		kmem_reap_tick();
