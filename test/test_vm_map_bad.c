@@ -467,6 +467,8 @@ START_TEST(bad_maps)
 		if (vm_map_init(&m, "bad", bad[i].min, bad[i].max,
 		    bad[i].flags, NULL) != EINVAL)
 			ck_abort_msg("bad map %zu: not EINVAL", i);
+	must(vm_map_init(&m, NULL, MAP_MID, MAP_MID + PAGE_SIZE, VM_MAP_USER,
+	    NULL) == EINVAL);
 	must(vm_map_init(&m, "top", top - PAGE_SIZE, top, VM_MAP_USER,
 	    NULL) == 0);
 	must(vm_map_check(&m) == NULL);

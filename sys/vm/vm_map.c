@@ -80,7 +80,8 @@ int
 vm_map_init(struct vm_map *map, const char *name, vaddr_t min, vaddr_t max,
     unsigned flags, struct pmap *pmap)
 {
-	if (min >= max || !page_aligned(min) || !page_aligned(max) ||
+	if (name == NULL || min >= max ||
+	    !page_aligned(min) || !page_aligned(max) ||
 	    (flags != VM_MAP_KERNEL && flags != VM_MAP_USER) ||
 	    atop(max - min) >> (VM_MAP_PAGE_BITS - 1) > 1)
 		return EINVAL;

@@ -8,7 +8,7 @@
  *    is never in a map, since its end could not be said
  * => every function takes and drops the map's lock itself, unless its name
  *    ends in _locked; none is called with a lock of sys/vm held, none from
- *    an interrupt
+ *    an interrupt; none sleeps
  * => results are stored only on success; on any error the map is as it was
  * => where more than one error applies, any of them is returned; ENOMEM for
  *    want of an entry is found before the map is looked at
@@ -90,7 +90,12 @@ extern struct vm_map *const kernel_map;
  * alignment, no guards, best fit, protection none.
  */
 enum vm_map_policy {
-	VM_FIT_BEST,		/* the five promises (vm_map_space.c) */
+	VM_FIT_BEST,		/* the smallest hole that fits, if it is of at
+				   most 32 pages, the lowest on ties; else one
+				   about as small.  A hole counts with what lies
+				   in the window, space is taken at its low
+				   end, and no request fails that some hole
+				   fits (the five promises, vm_map_space.c) */
 	VM_FIT_FIRST,		/* the lowest address that fits */
 	VM_FIT_TOPDOWN,		/* the highest */
 };
@@ -112,7 +117,8 @@ struct vm_map_request {
 /*
  * Make an empty map of [min, max), in memory of the caller's.
  * => pmap may be NULL: then the map tracks addresses and nothing else
- * => EINVAL: unaligned or empty range, flags not exactly one kind
+ * => EINVAL: unaligned or empty range, more pages than VM_MAP_PAGE_BITS count
+ *    (vmparam.h), no name, flags not exactly one kind
  */
 int	vm_map_init(struct vm_map *, const char *name, vaddr_t min,
 	    vaddr_t max, unsigned flags, struct pmap *);
@@ -169,7 +175,7 @@ int	vm_map_remove(struct vm_map *, vaddr_t start, vaddr_t end);
 
 /*
  * Change the protection of [start, end), all of which must be taken.
- * => EFAULT: there is a hole in it; ENOMEM
+ * => EFAULT: there is a hole in it; EBUSY: some of it is reserved; ENOMEM
  * => kernel map: the range must be whole regions, the first and the last
  *    with their outer guards or without (EINVAL)
  */
@@ -177,8 +183,8 @@ int	vm_map_protect(struct vm_map *, vaddr_t start, vaddr_t end, vm_prot_t);
 
 /*
  * Count a wiring of [start, end) up / down, all of which must be taken.
- * => EFAULT: a hole; EINVAL: (unwire) some of it is not wired, (wire) a
- *    count would overflow; ENOMEM
+ * => EFAULT: a hole; EBUSY: some of it is reserved; EINVAL: (unwire) some of
+ *    it is not wired, (wire) a count would overflow; ENOMEM
  */
 int	vm_map_wire(struct vm_map *, vaddr_t start, vaddr_t end);
 int	vm_map_unwire(struct vm_map *, vaddr_t start, vaddr_t end);

@@ -35,6 +35,7 @@
  * => once per process: Check's fork mode gives every test a machine of its own
  * => frame 0 stays reserved, as on a PC
  * => dies with a message when the host has no room for it
+ * => a process that forks after it shares the memory, but not the tables
  */
 void	host_boot(pfn_t nframes);
 
