@@ -307,6 +307,73 @@ START_TEST(long_tail)
 END_TEST
 
 /*
+ * Behind the magazines of the last CPU lies the lock.  Whatever it looks like,
+ * who has no CPU yet takes nothing from there, and puts nothing there.
+ */
+_Static_assert(offsetof(struct kmem_cache, kc_lock) ==
+    VM_NCPU * sizeof(struct kmem_cpu), "the lock is elsewhere");
+
+static void
+first_alloc(void *arg)
+{
+	obj[0] = kmem_cache_alloc(arg, 0);
+}
+
+static void
+first_free(void *arg)
+{
+	kmem_cache_free(arg, obj[0]);
+}
+
+static void
+first_kmalloc(void *arg)
+{
+	obj[0] = kmalloc(64, M_TEST, 0);
+}
+
+static void
+first_kfree(void *arg)
+{
+	kfree(obj[0], M_TEST);
+}
+
+/* With something in it, and room for more. */
+static void
+with_false_magazine(struct kmem_cache *kc, void (*fn)(void *))
+{
+	const struct vm_mtx was = kc->kc_lock;
+	struct kmem_cpu *behind = (struct kmem_cpu *)(void *)&kc->kc_lock;
+
+	behind->cc_n = 1;
+	behind->cc_size = 2;
+	behind->cc_debug = 0;
+	slab_on_other_cpu(fn, kc);
+	kc->kc_lock = was;
+}
+
+START_TEST(nobodys_magazine)
+{
+	struct kmem_cache *kc, *class;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = slab_make("last", 64, 0);
+	kfree(kmalloc(64, M_TEST, 0), M_TEST);
+	class = kmalloc_class(6);
+	must(class->kc_size == 64);
+	with_false_magazine(kc, first_alloc);
+	must(kmem_slab_find(obj[0])->sl_cache == kc);
+	with_false_magazine(kc, first_free);
+	with_false_magazine(class, first_kmalloc);
+	must(kmem_slab_find(obj[0])->sl_cache == class);
+	with_false_magazine(class, first_kfree);
+	must(slab_stats(kc).cs_inuse == 0 && slab_stats(class).cs_inuse == 0);
+	slab_check();
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
  * What should not be there, in the magazine that is looked at last or in the
  * one before: the reap goes on, and says so in the end.
  */
@@ -535,7 +602,7 @@ START_TEST(torn_and_meshed)
 }
 END_TEST
 
-/* A magazine's link that leads to one, by an address that none has. */
+/* A magazine's link that was changed, be it to where there is a magazine. */
 static void
 do_next(void *arg)
 {
@@ -544,11 +611,9 @@ do_next(void *arg)
 
 START_TEST(led_astray)
 {
-	const vaddr_t va = VM_MISC_MAX - ptoa(64);
 	struct kmem_cache *kc;
-	struct kmem_mag *mag, *next;
+	struct kmem_mag *mag, *next, *loaded;
 	uintptr_t link;
-	paddr_t pa;
 
 	slab_boot(FRAMES, debug_of(_i));
 	kc = slab_make("astray", 64, 0);
@@ -558,13 +623,10 @@ START_TEST(led_astray)
 	}
 	mag = kc->kc_full_mags;
 	next = kmem_mag_next(mag);
+	loaded = kc->kc_cpu[1].cc_mag;
 	link = mag->m_link;
-	must(pmap_kextract(trunc_page((vaddr_t)next), &pa));
-	must(vm_map_insert(kernel_map, va, va + PAGE_SIZE, VM_PROT_RW,
-	    "alias") == 0);
-	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
-	mag->m_link = link ^ (uintptr_t)next ^
-	    (va + ((vaddr_t)next & PAGE_MASK));
+	must(next != NULL && loaded != NULL && loaded != next);
+	mag->m_link = link ^ (uintptr_t)next ^ (uintptr_t)loaded;
 	must(expect(do_next, mag, "was written over") == 0);
 	mag->m_link = link;
 	must(kmem_mag_next(mag) == next);
@@ -872,6 +934,7 @@ main(void)
 	tcase_add_loop_test(tc, nothing_kept, 0, 2);
 	tcase_add_loop_test(tc, moved_by_eighths, 0, 2);
 	tcase_add_loop_test(tc, long_tail, 0, 2);
+	tcase_add_loop_test(tc, nobodys_magazine, 0, 2);
 	tcase_add_loop_test(tc, no_magazines, 0, 2);
 	tcase_add_loop_test(tc, last_is_first, 0, 2);
 	tcase_add_loop_test(tc, bad_in_a_magazine, 0, 2);
