@@ -373,6 +373,32 @@ START_TEST(nobodys_magazine)
 }
 END_TEST
 
+/* A frame is marked for as long as it is a slab's, and then it may be kept. */
+START_TEST(marked)
+{
+	struct kmem_cache *kc;
+	const struct vm_page *pg[3];
+	unsigned i;
+	char *base;
+
+	slab_boot(FRAMES, debug_of(_i));
+	kc = make_empty("marked", 3);
+	base = kmem_slab_base(kc, kmem_link_slab(kc->kc_empty.kl_next));
+	for (i = 0; i < 3; i++) {
+		pg[i] = kmem_page(base + ptoa(i));
+		must(pg[i] != NULL && (pg[i]->pg_flags & VM_PAGE_SLAB));
+	}
+	must(kmem_cache_reap(kc) == 3);
+	must(kmem_range_kept((vaddr_t)base));
+	for (i = 0; i < 3; i++) {
+		must(kmem_page(base + ptoa(i)) == pg[i]);
+		must(!(pg[i]->pg_flags & VM_PAGE_SLAB));
+	}
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /*
  * What should not be there, in the magazine that is looked at last or in the
  * one before: the reap goes on, and says so in the end.
@@ -934,6 +960,7 @@ main(void)
 	tcase_add_loop_test(tc, nothing_kept, 0, 2);
 	tcase_add_loop_test(tc, moved_by_eighths, 0, 2);
 	tcase_add_loop_test(tc, long_tail, 0, 2);
+	tcase_add_loop_test(tc, marked, 0, 2);
 	tcase_add_loop_test(tc, nobodys_magazine, 0, 2);
 	tcase_add_loop_test(tc, no_magazines, 0, 2);
 	tcase_add_loop_test(tc, last_is_first, 0, 2);
