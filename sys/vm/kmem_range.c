@@ -279,15 +279,18 @@ fits(vaddr_t slot, const struct kmem_range_want *rw)
 static void
 bin_out_locked(struct bin *b, unsigned i, unsigned n, vaddr_t *slot)
 {
+	const unsigned left = b->b_n - n;
 	vsize_t pages = 0;
 	unsigned k;
 
-	memcpy(slot, b->b_slot + i, n * sizeof(*slot));
-	for (k = 0; k < n; k++)
+	/* Mostly one, the newest: no call for that. */
+	for (k = 0; k < n; k++) {
+		slot[k] = b->b_slot[i + k];
 		pages += slot_pages(slot[k]);
-	bin_set_n_locked(b, b->b_n - n);
-	memmove(b->b_slot + i, b->b_slot + i + n,
-	    (b->b_n - i) * sizeof(*b->b_slot));
+	}
+	for (; i < left; i++)
+		b->b_slot[i] = b->b_slot[i + n];
+	bin_set_n_locked(b, left);
 	b->b_pages -= pages;
 	range.stats.krs_pages -= pages;
 }
