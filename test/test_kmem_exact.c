@@ -687,15 +687,27 @@ do_kfree(void *arg)
 	kfree(arg, M_TEST);
 }
 
+static void
+do_usable(void *arg)
+{
+	kmalloc_usable(arg);
+}
+
 START_TEST(unwatched)
 {
-	char *p;
+	char *p, *q;
 
 	slab_boot(FRAMES, 0);
 	p = kmalloc(100, M_TEST, 0);
+	q = kmalloc(100, M_TEST, 0);
 	kmem_cache_reap(kmem_slab_find(p)->sl_cache);
 	must(expect(do_kfree, p + 8, "kmem_cache_free(kmalloc-104, ") == 0);
+	must(kmalloc_usable(p) == 104);
 	kfree(p, M_TEST);
+	/* Once it is back in its slab, which q keeps. */
+	kmem_cache_reap(kmem_slab_find(q)->sl_cache);
+	must(expect(do_usable, p, "a free object of kmalloc-104") == 0);
+	kfree(q, M_TEST);
 	slab_check();
 }
 END_TEST

@@ -510,9 +510,8 @@ held_object(const void *p, struct kmem_slab *sl, const struct kmalloc_type *kt)
 {
 	const struct kmem_cache *kc = sl->sl_cache;
 	unsigned i;
-	size_t off;
 
-	if (!kmem_slab_index(kc, sl, p, &i, &off) || off != 0)
+	if (kmem_slab_judge(kc, sl, p, &i) != KMEM_OBJECT)
 		return 0;
 	/* As far as is known. */
 	if ((kc->kc_debug & KMD_CHECK) &&
