@@ -56,6 +56,56 @@ slab_done(void)
 		ck_abort_msg("at the end: %s", bad);
 }
 
+unsigned
+slab_debug_of(int i)
+{
+	return i % 2 ? KMD_CHECK : 0;
+}
+
+unsigned
+slab_panics(void (*fn)(void *), void *arg, const char *words)
+{
+	unsigned nlocks;
+	const char *said = host_panic_of(fn, arg, &nlocks);
+
+	if (said == NULL || strstr(said, words) == NULL)
+		ck_abort_msg("\"%s\" is not \"...%s...\"", said == NULL ?
+		    "no panic" : said, words);
+	return nlocks;
+}
+
+void
+slab_do_free(void *arg)
+{
+	const struct slab_mistake *m = arg;
+
+	kmem_cache_free(m->m_cache, m->m_ptr);
+}
+
+struct leaks {
+	void		**l_leak;
+	unsigned	 l_n, l_max;
+};
+
+static void
+leaked(const struct kmem_leak *kl, void *arg)
+{
+	struct leaks *l = arg;
+
+	must(l->l_n < l->l_max);
+	l->l_leak[l->l_n++] = kl->kl_obj;
+}
+
+unsigned
+slab_leaks(void **leak, unsigned max)
+{
+	struct leaks l = { leak, 0, max };
+
+	must(kmem_leaks(leaked, &l) == l.l_n);
+	slab_check();
+	return l.l_n;
+}
+
 struct kmem_cache *
 slab_make(const char *name, size_t size, int flags)
 {

@@ -24,6 +24,9 @@ void	slab_check(void);
 /* Nothing is out: after a reap all is as in the beginning. */
 void	slab_done(void);
 
+/* What a looped test watches for: nothing, and in its odd rounds who frees. */
+unsigned slab_debug_of(int i);
+
 struct kmem_cache *slab_make(const char *name, size_t size, int flags);
 struct kmem_cache_stats slab_stats(struct kmem_cache *);
 /* The one that goes by this name. */
@@ -32,6 +35,19 @@ struct kmem_cache *slab_named(const char *name);
 /* Bytes that say whose they are. */
 void	slab_fill(void *obj, size_t size, uint32_t mark);
 bool	slab_holds(const void *obj, size_t size, uint32_t mark);
+
+/* fn(arg) panics, with words that hold these.  => how many locks it leaves */
+unsigned slab_panics(void (*fn)(void *), void *arg, const char *words);
+
+/* A pointer that is freed, perhaps to a cache that it is not of. */
+struct slab_mistake {
+	struct kmem_cache *m_cache;
+	void		*m_ptr;
+};
+void	slab_do_free(void *mistake);
+
+/* What is leaked, at most max of it.  => how many */
+unsigned slab_leaks(void **leak, unsigned max);
 
 /*
  * fn(arg) on another CPU: that of a thread which has ended when this returns.

@@ -29,12 +29,6 @@
 static struct kmalloc_type type[NTYPES];
 static atomic_bool stop;
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 static void
 boot(pfn_t frames, int i)
 {
@@ -42,7 +36,7 @@ boot(pfn_t frames, int i)
 	    "dan", "eve", "fay" };
 	unsigned t;
 
-	slab_boot(frames, debug_of(i));
+	slab_boot(frames, slab_debug_of(i));
 	for (t = 0; t < NTYPES; t++)
 		type[t].kt_name = names[t];
 }

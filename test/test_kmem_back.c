@@ -15,12 +15,6 @@
 
 static void *obj[40000];
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 /*
  * Four ways to use all memory up, of different sizes and windows.
  */
@@ -77,7 +71,7 @@ START_TEST(a_thousand_times)
 {
 	unsigned round, how, n, first[NUSES] = { 0 };
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	use[0] = slab_make("small", 64, 0);
 	use[1] = slab_make("middle", 700, KM_HEAP);
 	use[2] = slab_make("large", 9000, 0);
@@ -124,7 +118,7 @@ START_TEST(from_cpu_to_cpu)
 	struct job j;
 	unsigned round, first[NUSES] = { 0 };
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	use[0] = slab_make("small", 64, 0);
 	use[1] = slab_make("middle", 700, KM_HEAP);
 	use[2] = slab_make("large", 9000, 0);
@@ -233,7 +227,7 @@ START_TEST(all_that_is_reclaimable)
 	struct kmem_cache *kc;
 	unsigned n, most;
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	kc = slab_make("client", 2000, 0);
 	for (most = 0; most < nitems(obj) && (obj[most] =
 	    kmem_cache_alloc(kc, KM_NOSLEEP)) != NULL; most++)
@@ -308,7 +302,7 @@ START_TEST(objects_with_parts)
 	struct kmem_cache *whole, *other;
 	unsigned round, n, first = 0;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	parts = slab_make("parts", 1000, 0);
 	whole = kmem_cache_create(&ca);
 	other = slab_make("other", 1500, 0);
@@ -439,7 +433,7 @@ START_TEST(fail_the_nth)
 	unsigned long n, asked;
 	unsigned hit = 0;
 
-	slab_boot(16384, debug_of(_i / 2));
+	slab_boot(16384, slab_debug_of(_i / 2));
 	scene.site = (enum vm_fail_site)(_i / 4);
 	for (n = 1;; n++) {
 		scene.failed = 0;

@@ -26,12 +26,6 @@ static KMALLOC_DEFINE(M_SECOND, "second", "the tests' second type");
 
 static void *obj[60000];
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 static void
 alloc_n(struct kmem_cache *kc, unsigned n)
 {
@@ -53,18 +47,10 @@ free_n(struct kmem_cache *kc, unsigned n)
 	}
 }
 
-/* What fn(arg) panics with, which must hold `what`, and leave no lock. */
 static void
 expect(void (*fn)(void *), void *arg, const char *what)
 {
-	const char *said;
-	unsigned nlocks;
-
-	said = host_panic_of(fn, arg, &nlocks);
-	if (said == NULL || strstr(said, what) == NULL)
-		ck_abort_msg("\"%s\" is not \"...%s...\"", said == NULL ?
-		    "no panic" : said, what);
-	must(nlocks == 0);
+	must(slab_panics(fn, arg, what) == 0);
 }
 
 /*
@@ -92,7 +78,7 @@ START_TEST(zero_and_constructor)
 	struct kmem_cache_stats before, after;
 	uint32_t *o;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	must(kc != NULL);
 	o = kmem_cache_alloc(kc, 0);
@@ -132,7 +118,7 @@ START_TEST(freed_while_growing)
 	unsigned n, i;
 	void *was;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	giving = kmem_cache_create(&ca);
 	for (n = 0; n < 1 || giving->kc_inuse != giving->kc_nslabs *
 	    giving->kc_per_slab || giving->kc_cpu[1].cc_n != 0; n++)
@@ -165,7 +151,7 @@ START_TEST(reaped_by_destructor)
 	    .ca_size = 3 * PAGE_SIZE, .ca_slab_pages = 3, .ca_dtor = reap };
 	struct kmem_cache *kc, *later;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	later = slab_make("later", 5 * PAGE_SIZE, 0);
 	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
@@ -187,7 +173,7 @@ START_TEST(only_what_is_out)
 	uint64_t logs;
 	unsigned i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("stays", 64, 0);
 	alloc_n(kc, 5);
 	logs = host_log_count();
@@ -216,7 +202,7 @@ START_TEST(not_to_be_destroyed)
 {
 	struct kmem_cache *kc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	expect(do_destroy, slab_named("kmem headers"),
 	    "kmem_cache_destroy(kmem headers): a cache of the system's own");
 	kc = slab_make("mine", 64, 0);
@@ -235,7 +221,7 @@ START_TEST(counted)
 	struct kmem_cache_stats cs;
 	unsigned i, flags;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (flags = 0; flags <= KM_NOMAG; flags += KM_NOMAG) {
 		kc = slab_make("counted", 200, (int)flags);
 		for (i = 1; i <= 300; i++) {
@@ -271,7 +257,7 @@ START_TEST(whole_pages_on_slab)
 	struct kmem_cache_args ca = { .ca_name = "pages",
 	    .ca_size = PAGE_SIZE, .ca_align = PAGE_SIZE };
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	must(kmem_cache_init(&kc, &ca, KC_ONSLAB | KC_STATIC));
 	must(!(kc.kc_flags & KC_OFFSLAB));
 	must(kc.kc_slab_size == ptoa(KMEM_SLAB_TRYPAGES));
@@ -346,7 +332,7 @@ START_TEST(magazines_grow)
 	struct kmem_cache *kc;
 	unsigned i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (i = 0; i < nitems(grow); i++) {
 		kc = slab_make("grows", grow[i].size, 0);
 		must(kc->kc_mag_words == grow[i].words[0]);
@@ -368,7 +354,7 @@ START_TEST(refill_is_limited)
 	struct kmem_cache *kc;
 	struct kmem_cpu *cc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("refilled", 64, 0);
 	cc = &kc->kc_cpu[1];
 	alloc_n(kc, 2);
@@ -392,7 +378,7 @@ START_TEST(supplied)
 	struct kmem_cache *kc, *mags;
 	struct kmem_cpu *cc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("supplied", 64, 0);
 	cc = &kc->kc_cpu[1];
 	alloc_n(kc, 2);
@@ -430,7 +416,7 @@ START_TEST(least_since_reaping)
 	struct kmem_cache *kc;
 	uint64_t rng = 7;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("least", 300, 0);
 	for (i = 0; i < 2000; i++) {
 		to = (unsigned)k_random(&rng) % (i % 100 < 50 ? 800 : 300);
@@ -471,7 +457,7 @@ START_TEST(tick_in_time)
 {
 	struct kmem_cache *kc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("ticks", 64, KM_NOMAG);
 	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
 	host_advance(KMEM_REAP_TICKS);
@@ -552,7 +538,7 @@ START_TEST(beside)
 	struct kmem_slab *sl;
 	char *o, *p;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("beside", 100, KM_NOMAG);
 	o = kmem_cache_alloc(kc, 0);
 	sl = kmem_slab_find(o);
@@ -589,7 +575,7 @@ START_TEST(frames_of_others)
 	paddr_t pa;
 	void *p;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	must(vm_phys_alloc(VM_PAGE_USER, &pa) == 0);
 	must(vm_map_insert(kernel_map, va, va + PAGE_SIZE, VM_PROT_RW,
 	    "other") == 0);
@@ -641,7 +627,7 @@ START_TEST(no_table)
 	vaddr_t end;
 
 	must(table.kp_npages == 0);
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	was = kmem_classes;
 	must(was.kp_npages == round_page(FRAMES - 1));
 	use_heap();
@@ -675,7 +661,7 @@ START_TEST(table_follows)
 	struct kmem_cache *kc;
 	char *p, *o;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	p = kmalloc(100, M_FIRST, 0);
 	kc = kmem_slab_find(p)->sl_cache;
 	must(kc->kc_class != 0 && kmem_class_of(p) == kc->kc_class);
@@ -696,7 +682,7 @@ START_TEST(large_machine)
 {
 	const vsize_t pages = atop(VM_HEAP_MAX - VM_HEAP_MIN);
 
-	slab_boot((pfn_t)pages + 5000, debug_of(_i));
+	slab_boot((pfn_t)pages + 5000, slab_debug_of(_i));
 	must(kmem_classes.kp_npages == pages);
 	use_heap();
 	slab_done();
@@ -710,7 +696,7 @@ START_TEST(first_of_type)
 	uint64_t zero = 0;
 	void *p;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	p = kmalloc(64, M_FIRST, 0);
 	slab_fill(p, 64, 1);
 	kfree(p, M_FIRST);
@@ -738,7 +724,7 @@ START_TEST(grown_and_shrunk)
 	char *p[16], *q;
 	unsigned i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	q = kmalloc(1000, M_FIRST, 0);
 	slab_fill(q, 1000, 1);
 	kfree(q, M_FIRST);
@@ -770,7 +756,7 @@ START_TEST(high_water)
 	struct kmalloc_stats ks;
 	unsigned i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (i = 0; i < 160; i++)
 		obj[i] = kmalloc(64, M_FIRST, 0);
 	while (i > 0)
@@ -827,7 +813,7 @@ START_TEST(guarded_heap)
 	struct mistake m = { .m_type = M_FIRST };
 	char *p;
 
-	slab_boot(FRAMES, KMD_GUARD | debug_of(_i));
+	slab_boot(FRAMES, KMD_GUARD | slab_debug_of(_i));
 	kfree(kmalloc(1, M_SECOND, 0), M_SECOND);
 	p = kmalloc(100, M_FIRST, 0);
 	must(kmalloc_usable(p) == 100);
@@ -991,23 +977,10 @@ END_TEST
 static void *root[4];
 static void *leak[8];
 
-static void
-leaked(const struct kmem_leak *kl, void *arg)
-{
-	unsigned *n = arg;
-
-	must(*n < nitems(leak));
-	leak[(*n)++] = kl->kl_obj;
-}
-
 static unsigned
 leaks(void)
 {
-	unsigned n = 0;
-
-	must(kmem_leaks(leaked, &n) == n);
-	slab_check();
-	return n;
+	return slab_leaks(leak, nitems(leak));
 }
 
 /* Pointers into a block of pages, two of them, and behind it. */
@@ -1019,7 +992,7 @@ START_TEST(leaks_of_blocks)
 	paddr_t pa;
 	char *p;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	host_set_roots(root, root + nitems(root));
 	/* What is mapped, or only told, and nobody's. */
 	must(vm_phys_alloc(VM_PAGE_USER, &pa) == 0);

@@ -651,23 +651,10 @@ END_TEST
 static void *root[4];
 static void *leak[64];
 
-static void
-leaked(const struct kmem_leak *kl, void *arg)
-{
-	unsigned *n = arg;
-
-	must(*n < nitems(leak));
-	leak[(*n)++] = kl->kl_obj;
-}
-
 static unsigned
 leaks(void)
 {
-	unsigned n = 0;
-
-	must(kmem_leaks(leaked, &n) == n);
-	slab_check();
-	return n;
+	return slab_leaks(leak, nitems(leak));
 }
 
 static bool

@@ -60,12 +60,6 @@ locks(void)
 	    host_locks()->hl_read;
 }
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 static void
 cycle(struct kmem_cache *kc, unsigned n)
 {
@@ -81,7 +75,7 @@ START_TEST(hits_take_no_lock)
 	unsigned i, rounds;
 	uint64_t before;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("hit", 64, 0);
 	rounds = slab_stats(kc).cs_rounds;
 	must(rounds >= 4);
@@ -111,7 +105,7 @@ START_TEST(no_thrashing)
 	unsigned i, level, rounds, ops;
 	uint64_t before;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("edge", 64, 0);
 	rounds = slab_stats(kc).cs_rounds;
 	for (i = 0; i < 6; i++)
@@ -144,7 +138,7 @@ START_TEST(bursts)
 	unsigned long slab_objects;
 	uint64_t before, grown;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("burst", 100, 0);
 	rounds = slab_stats(kc).cs_rounds;
 	n = 1200;
@@ -175,7 +169,7 @@ START_TEST(freeing_never_allocates)
 	unsigned i, s, n;
 	pfn_t nfree;
 
-	slab_boot(400, debug_of(_i));
+	slab_boot(400, slab_debug_of(_i));
 	for (s = 0; s < nitems(sizes); s++) {
 		kc = slab_make("frees", sizes[s], 0);
 		cycle(kc, 20);
@@ -212,7 +206,7 @@ START_TEST(many_at_once)
 	struct kmem_cache_stats cs;
 	unsigned i, n;
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	kc = slab_make("bulk", 200, 0);
 	must(kmem_cache_alloc_many(kc, 0, NULL, 0) == 0);
 	for (n = 1; n < 2000; n += n / 3 + 1) {
@@ -247,7 +241,7 @@ START_TEST(many_with_gaps)
 	struct kmem_cache *kc;
 	unsigned i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("gaps", 200, 0);
 	must(kmem_cache_alloc_many(kc, 30, obj, 0) == 0);
 	for (i = 0; i < 30; i += 2) {
@@ -290,7 +284,7 @@ START_TEST(reserve_never_fails)
 	unsigned i, r, n, round;
 	void *extra;
 
-	slab_boot(2048, debug_of(_i));
+	slab_boot(2048, slab_debug_of(_i));
 	for (i = 0; i < nitems(reserves); i++) {
 		n = reserves[i];
 		kc = make_reserve(600, n);
@@ -335,7 +329,7 @@ START_TEST(reserve_in_interrupt)
 {
 	struct kmem_cache *kc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_reserve(1000, 20);
 	host_set_intr(true);
 	/* What is above the reserve is for all. */
@@ -356,7 +350,7 @@ START_TEST(reserve_too_large)
 {
 	unsigned frames;
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	must(make_reserve(3000, 100000) == NULL);
 	kmem_cache_reap_all();
 	for (frames = 1; frames < 40; frames++) {
@@ -390,7 +384,7 @@ START_TEST(reserve_survives_refusal)
 	    .ca_size = 2000, .ca_reserve = 4, .ca_dtor = dtor_destroys,
 	    .ca_arg = &ndead };
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kept = kmem_cache_create(&ca);
 	must(kept->kc_reserve == 4);
 	n = kept->kc_per_slab;
@@ -433,7 +427,7 @@ START_TEST(others_magazines)
 	struct kmem_cache *kc, *other;
 	unsigned n;
 
-	slab_boot(2048, debug_of(_i));
+	slab_boot(2048, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	other = slab_make("other", 1000, 0);
 	alloc_n(kc, 0, 1);
@@ -509,7 +503,7 @@ START_TEST(destroy_waits_for_reaper)
 	pthread_t r, d;
 	uint64_t sleeps;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	gate = kmem_cache_create(&ca);
 	kc = slab_make("shy", 64, 0);
 	kmem_cache_free(gate, kmem_cache_alloc(gate, 0));
@@ -567,7 +561,7 @@ START_TEST(sizes_of_magazines)
 	unsigned first, rounds, i, seen = 0;
 	pthread_t t;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	wanted = slab_make("wanted", 300, 0);
 	rounds = first = slab_stats(wanted).cs_rounds;
 	must(first >= 5);
@@ -628,7 +622,7 @@ START_TEST(no_magazines)
 	unsigned i;
 	pthread_t t;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	wanted = slab_make("wanted", 300, KM_NOMAG);
 	must(pthread_create(&t, NULL, occupier, NULL) == 0);
 	for (i = 0; i < 100000 && host_locks()->hl_contended < 40; i++) {
@@ -661,7 +655,7 @@ START_TEST(working_set)
 	unsigned i, n, m, rounds;
 	uint64_t grown;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("working", 128, 0);
 	rounds = slab_stats(kc).cs_rounds;
 	n = 1500;
@@ -731,7 +725,7 @@ START_TEST(how_much_is_wanted)
 	struct kmem_cache *kc;
 	vaddr_t va;
 
-	slab_boot(2048, debug_of(_i));
+	slab_boot(2048, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
 	kmem_cache_reap_all();
@@ -780,7 +774,7 @@ START_TEST(interrupt_has_all)
 	struct ledger l;
 	unsigned n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("intr", 300, 0);
 	for (n = 0; n < 30; n++)
 		cycle(kc, 500);
@@ -817,7 +811,7 @@ START_TEST(fullest_first)
 	struct kmem_slab *sl[4];
 	unsigned i, s, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("fullest", 100, KM_NOMAG);
 	n = kc->kc_per_slab;
 	must(n >= 32);
@@ -857,23 +851,10 @@ END_TEST
  * With no check on: what is freed twice in a row is named at once, all else
  * that is no object of the cache when it gets back to its slab.
  */
-struct mistake {
-	struct kmem_cache *m_cache;
-	void		*m_ptr;
-};
-
-static void
-do_free(void *arg)
-{
-	struct mistake *m = arg;
-
-	kmem_cache_free(m->m_cache, m->m_ptr);
-}
-
 static void
 do_free_many(void *arg)
 {
-	struct mistake *m = arg;
+	struct slab_mistake *m = arg;
 
 	kmem_cache_free_many(m->m_cache, 1, &m->m_ptr);
 }
@@ -881,7 +862,7 @@ do_free_many(void *arg)
 static void
 do_reap(void *arg)
 {
-	struct mistake *m = arg;
+	struct slab_mistake *m = arg;
 
 	kmem_cache_reap(m->m_cache);
 }
@@ -889,7 +870,7 @@ do_reap(void *arg)
 static void
 expect(void (*fn)(void *), struct kmem_cache *kc, void *ptr, const char *func)
 {
-	struct mistake m = { kc, ptr };
+	struct slab_mistake m = { kc, ptr };
 	char want[80];
 	const char *said;
 	unsigned nlocks;
@@ -923,7 +904,7 @@ START_TEST(unchecked_mistakes)
 	alloc_n(other, 100, 1);
 	alloc_n(kc, 0, 10);
 	kmem_cache_free(kc, obj[0]);
-	expect(do_free, kc, obj[0], "kmem_cache_free");
+	expect(slab_do_free, kc, obj[0], "kmem_cache_free");
 	expect(do_free_many, kc, obj[0], "kmem_cache_free");
 	kmem_cache_free(kc, obj[1]);
 	kmem_cache_free(kc, obj[0]);		/* not in a row: not yet seen */
@@ -936,8 +917,8 @@ START_TEST(unchecked_mistakes)
 	late(kc, obj[100]);
 	slab_check();
 	/* With no magazine between, it is at once. */
-	expect(do_free, kc, (char *)obj[4] + 8, "kmem_cache_free");
-	expect(do_free, kc, obj[1], "kmem_cache_free");
+	expect(slab_do_free, kc, (char *)obj[4] + 8, "kmem_cache_free");
+	expect(slab_do_free, kc, obj[1], "kmem_cache_free");
 	slab_check();
 	free_n(kc, 3, 7);
 	free_n(other, 100, 1);
@@ -968,7 +949,7 @@ START_TEST(zero_of_constructed)
 	const char *said;
 	unsigned i, nlocks;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	for (i = 0; i < 2; i++) {
 		said = host_panic_of(alloc_zero, kc, &nlocks);
@@ -999,7 +980,7 @@ START_TEST(check_sees_faults)
 	void *was;
 	unsigned i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("broken", 300, 0);
 	for (i = 0; i < 30; i++)
 		cycle(kc, 500);
@@ -1049,7 +1030,7 @@ START_TEST(check_sees_torn_lists)
 	struct kmem_link *full, *bin, *was;
 	unsigned i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("torn", 100, KM_NOMAG);
 	n = kc->kc_per_slab;
 	must(!(kc->kc_flags & KC_OFFSLAB));

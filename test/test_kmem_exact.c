@@ -26,12 +26,6 @@ static KMALLOC_DEFINE(M_TEST, "exact", "the tests' type");
 
 static void *obj[10000];
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 static void
 alloc_n(struct kmem_cache *kc, unsigned n)
 {
@@ -48,20 +42,6 @@ free_n(struct kmem_cache *kc, unsigned n)
 {
 	while (n > 0)
 		kmem_cache_free(kc, obj[--n]);
-}
-
-/* What fn(arg) panics with must hold `what`.  => how many locks it leaves */
-static unsigned
-expect(void (*fn)(void *), void *arg, const char *what)
-{
-	const char *said;
-	unsigned nlocks;
-
-	said = host_panic_of(fn, arg, &nlocks);
-	if (said == NULL || strstr(said, what) == NULL)
-		ck_abort_msg("\"%s\" is not \"...%s...\"", said == NULL ?
-		    "no panic" : said, what);
-	return nlocks;
 }
 
 /*
@@ -126,7 +106,7 @@ START_TEST(no_more_than_wanted)
 	unsigned long pages;
 	void *block;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	block = kmalloc(ptoa(5), M_TEST, 0);
 	sparse = make_sparse(8);
 	cached = make_cached();
@@ -170,7 +150,7 @@ START_TEST(woken_once_a_cache)
 	unsigned n = 0;
 	uint64_t before;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	slab_make("one more", 64, 0);
 	while ((kc = kmem_cache_next(kc)) != NULL)
 		n++;
@@ -189,7 +169,7 @@ START_TEST(nothing_kept)
 {
 	uint64_t before;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	before = host_locks()->hl_mtx;
 	must(kmem_pages_drain() == 0);
 	must(host_locks()->hl_mtx == before);
@@ -206,7 +186,7 @@ START_TEST(moved_by_eighths)
 	struct kmem_slab *a, *b;
 	unsigned i, n, step;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("eighths", 100, KM_NOMAG);
 	n = kc->kc_per_slab;
 	step = 1u << kc->kc_bin_shift;
@@ -233,7 +213,7 @@ START_TEST(no_magazines)
 	struct kmem_cache *kc;
 	uint64_t before;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("without", 64, KM_NOMAG);
 	before = host_locks()->hl_mtx;
 	must(kmem_cache_reap(kc) == 0);
@@ -270,7 +250,7 @@ START_TEST(last_is_first)
 {
 	struct kmem_cache *kc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("last", 64, 0);
 	slab_on_other_cpu(leave, kc);
 	slab_on_other_cpu(find, kc);
@@ -287,7 +267,7 @@ START_TEST(long_tail)
 	struct kmem_cache *kc;
 	unsigned n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	must(kc != NULL && kc->kc_per_slab == 2);
 	must(kc->kc_color_max == rounddown2(UINT16_MAX, kc->kc_color_step));
@@ -355,7 +335,7 @@ START_TEST(nobodys_magazine)
 {
 	struct kmem_cache *kc, *class;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("last", 64, 0);
 	kfree(kmalloc(64, M_TEST, 0), M_TEST);
 	class = kmalloc_class(6);
@@ -381,7 +361,7 @@ START_TEST(marked)
 	unsigned i;
 	char *base;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_empty("marked", 3);
 	base = kmem_slab_base(kc, kmem_link_slab(kc->kc_empty.kl_next));
 	for (i = 0; i < 3; i++) {
@@ -430,7 +410,7 @@ START_TEST(bad_in_a_magazine)
 		kmem_cache_free(kc, obj[--n]);
 	snprintf(want, sizeof(want), "kmem_cache_reap(bad, %p)",
 	    (void *)&on_stack);
-	must(expect(do_reap, kc, want) == 0);
+	must(slab_panics(do_reap, kc, want) == 0);
 	must(slab_stats(kc).cs_cached == 0 && cc->cc_mag == NULL);
 	free_n(kc, n);
 	must(kmem_cache_destroy(kc) == 0);
@@ -459,7 +439,7 @@ START_TEST(guard_in_a_magazine)
 	was = *last;
 	*last = p;
 	snprintf(want, sizeof(want), "kmem_cache_reap(guarded, %p)", p);
-	must(expect(do_reap, kc, want) == 0);
+	must(slab_panics(do_reap, kc, want) == 0);
 	kmem_cache_free(kc, p);
 	must(kmem_slabs_put(kc, &was, 1) == NULL);
 	slab_check();
@@ -491,11 +471,12 @@ START_TEST(refused_as_it_was)
 	struct kmem_cpu *cc;
 	unsigned n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	cc = &kc->kc_cpu[1];
 	memcpy(&was, kc, sizeof(was));
-	must(expect(alloc_zero, kc, "KM_ZERO would undo the constructor") == 0);
+	must(slab_panics(alloc_zero, kc,
+	    "KM_ZERO would undo the constructor") == 0);
 	must(memcmp(&was, kc, sizeof(was)) == 0);
 	for (n = 0; n < 30; n++) {
 		alloc_n(kc, 1000);
@@ -506,7 +487,8 @@ START_TEST(refused_as_it_was)
 	    kc->kc_empty_mags == NULL; n++)
 		obj[n] = kmem_cache_alloc(kc, 0);
 	memcpy(&was, kc, sizeof(was));
-	must(expect(alloc_zero, kc, "KM_ZERO would undo the constructor") == 0);
+	must(slab_panics(alloc_zero, kc,
+	    "KM_ZERO would undo the constructor") == 0);
 	must(memcmp(&was, kc, sizeof(was)) == 0);
 	free_n(kc, n);
 	must(kmem_cache_destroy(kc) == 0);
@@ -529,17 +511,17 @@ START_TEST(asserted)
 	struct kmem_slab *sl;
 	paddr_t pa;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("asserts", PAGE_SIZE, KM_NOMAG);
 	alloc_n(kc, kc->kc_per_slab);
 	sl = kmem_slab_find(obj[0]);
-	must(expect(do_reap_bare, kc, "sl->sl_inuse == 0") == 0);
+	must(slab_panics(do_reap_bare, kc, "sl->sl_inuse == 0") == 0);
 	must(kmem_slab_find(obj[0]) == sl && sl->sl_cache == kc);
 	free_n(kc, kc->kc_per_slab);
 	must(kc->kc_nempty == 1);
 	/* Somebody has taken a page from under it. */
 	must(pmap_kremove(trunc_page((vaddr_t)obj[0]), 1, &pa) == 1);
-	must(expect(do_reap, kc, "pg != NULL") == 0);
+	must(slab_panics(do_reap, kc, "pg != NULL") == 0);
 }
 END_TEST
 
@@ -568,7 +550,7 @@ START_TEST(torn_links)
 	struct kmem_link *l, forged;
 	unsigned n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	around[0] = slab_make("before", 64, 0);
 	kc = slab_make("torn", 64, KM_NOMAG);
 	around[1] = slab_make("after", 64, 0);
@@ -588,10 +570,10 @@ START_TEST(torn_links)
 	else
 		l->kl_prev->kl_next = &forged;
 	if (_i / 2 % 2)
-		expect(do_free, obj[n], "which slabs are listed by, were "
+		slab_panics(do_free, obj[n], "which slabs are listed by, were "
 		    "written over");
 	else
-		expect(do_destroy, kc, "were written over");
+		slab_panics(do_destroy, kc, "were written over");
 	/* Nothing was written to where it leads. */
 	must(forged.kl_next == l->kl_next && forged.kl_prev == l->kl_prev);
 }
@@ -610,7 +592,7 @@ START_TEST(torn_and_meshed)
 	struct kmem_cache *kc;
 	unsigned i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("torn", 400, KM_NOMAG | KM_MESH);
 	n = kc->kc_per_slab;
 	alloc_n(kc, 3 * n);
@@ -623,7 +605,8 @@ START_TEST(torn_and_meshed)
 		l->kl_next->kl_prev = &other;
 	else
 		l->kl_prev = &other;
-	expect(do_mesh, kc, "which slabs are listed by, were written over");
+	slab_panics(do_mesh, kc,
+	    "which slabs are listed by, were written over");
 	must(other.kl_next == &other && other.kl_prev == &other);
 }
 END_TEST
@@ -641,7 +624,7 @@ START_TEST(led_astray)
 	struct kmem_mag *mag, *next, *loaded;
 	uintptr_t link;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_make("astray", 64, 0);
 	while (kc->kc_nfull < 2) {
 		alloc_n(kc, 500);
@@ -653,7 +636,7 @@ START_TEST(led_astray)
 	link = mag->m_link;
 	must(next != NULL && loaded != NULL && loaded != next);
 	mag->m_link = link ^ (uintptr_t)next ^ (uintptr_t)loaded;
-	must(expect(do_next, mag, "was written over") == 0);
+	must(slab_panics(do_next, mag, "was written over") == 0);
 	mag->m_link = link;
 	must(kmem_mag_next(mag) == next);
 }
@@ -669,7 +652,7 @@ START_TEST(absurd)
 	struct kmem_cache *kc;
 	unsigned long cached;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_cached();
 	cached = slab_stats(kc).cs_cached;
 	must(kmalloc(VM_HEAP_MAX - VM_HEAP_MIN + 1, M_TEST, 0) == NULL);
@@ -701,12 +684,13 @@ START_TEST(unwatched)
 	p = kmalloc(100, M_TEST, 0);
 	q = kmalloc(100, M_TEST, 0);
 	kmem_cache_reap(kmem_slab_find(p)->sl_cache);
-	must(expect(do_kfree, p + 8, "kmem_cache_free(kmalloc-104, ") == 0);
+	must(slab_panics(do_kfree, p + 8, "kmem_cache_free(kmalloc-104, ") ==
+	    0);
 	must(kmalloc_usable(p) == 104);
 	kfree(p, M_TEST);
 	/* Once it is back in its slab, which q keeps. */
 	kmem_cache_reap(kmem_slab_find(q)->sl_cache);
-	must(expect(do_usable, p, "a free object of kmalloc-104") == 0);
+	must(slab_panics(do_usable, p, "a free object of kmalloc-104") == 0);
 	kfree(q, M_TEST);
 	slab_check();
 }
@@ -758,7 +742,7 @@ START_TEST(high_water)
 {
 	static KMALLOC_DEFINE(M_FAST, "fast", "what magazines have");
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	use(M_TEST, ptoa(5), 1);
 	use(M_TEST, ptoa(2), 1);
 	must(figures(M_TEST).ks_high == ptoa(5));
@@ -781,7 +765,7 @@ START_TEST(not_zeroed)
 	char *p, *q;
 	size_t i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	q = kmalloc(1000, M_TEST, 0);
 	p = kmalloc(64, M_TEST, 0);
 	slab_fill(q, 1000, 1);
@@ -845,7 +829,7 @@ START_TEST(registered_once)
 	unsigned n = 0;
 	pthread_t t;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	earlier.type.kt_name = "before";
 	kfree(kmalloc(64, &earlier.type, 0), &earlier.type);
 	must(sigaction(SIGSEGV, &sa, NULL) == 0);
@@ -877,7 +861,7 @@ START_TEST(reserve_counted)
 	struct kmem_cache *kc;
 	unsigned n, i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	must(kc != NULL && slab_stats(kc).cs_rounds == 0);
 	host_set_intr(true);
@@ -907,7 +891,7 @@ START_TEST(reserve_made_whole)
 	struct kmem_cache *kc;
 	unsigned n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	must(kc != NULL);
 	host_set_intr(true);

@@ -19,12 +19,6 @@
 
 static KMALLOC_DEFINE(M_MESH, "mesh", "the tests' own");
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 /*
  * Slabs by the number.  obj[s * kc_per_slab + i] is at place i of the s-th
  * slab, or NULL when it was freed; all caches here have at most so many.
@@ -397,7 +391,7 @@ START_TEST(pairs)
 	bool on = false, off = false;
 	unsigned k;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (k = 0; k < nitems(kinds); k++) {
 		kc = make_fit(kinds[k].n, kinds[k].pages);
 		on |= !(kc->kc_flags & KC_OFFSLAB);
@@ -420,7 +414,7 @@ START_TEST(by_reaping)
 	struct kmem_cache *kc;
 	pfn_t nfree;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_sparse(500, 2);
 	add_pair(kc, 0);
 	kmem_cache_reap_all();
@@ -449,7 +443,7 @@ START_TEST(in_interrupt)
 	struct kmem_cache *kc;
 	char *twin;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_sparse(500, 2);
 	add_pair(kc, 0);
 	host_set_intr(true);
@@ -479,7 +473,7 @@ START_TEST(one_twin_each)
 	struct kmem_cache *kc;
 	unsigned n, i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (n = 1; n <= 9; n++) {
 		kc = make_sparse(400, 1);
 		must(kc->kc_per_slab >= 9);
@@ -572,7 +566,7 @@ START_TEST(reserve_is_kept)
 	struct kmem_cache *kc;
 	unsigned i, k;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_sparse(500, 0);
 	ca.ca_reserve = 2 * kc->kc_per_slab;
 	must(kmem_cache_destroy(kc) == 0);
@@ -605,7 +599,7 @@ START_TEST(not_disjoint)
 	struct kmem_cache *kc;
 	unsigned k, i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (k = 0; k < nitems(fits); k++) {
 		n = fits[k][0];
 		kc = make_fit(n, fits[k][1]);
@@ -628,7 +622,7 @@ START_TEST(other_colors)
 {
 	struct kmem_cache *kc;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_sparse(304, 1);
 	must(kc->kc_color_max >= KMEM_COLOR_STEP);
 	add_slab(kc, 0);
@@ -672,7 +666,7 @@ START_TEST(beside_a_thread)
 	pfn_t nfree;
 	unsigned i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_sparse(304, 1);
 	add_pair(kc, 0);
 	must(pthread_create(&t, NULL, bystander, NULL) == 0);
@@ -698,23 +692,10 @@ END_TEST
 /*
  * Who makes mistakes, by an address of the twin's.
  */
-struct mistake {
-	struct kmem_cache *m_cache;
-	void		*m_ptr;
-};
-
-static void
-do_free(void *arg)
-{
-	struct mistake *m = arg;
-
-	kmem_cache_free(m->m_cache, m->m_ptr);
-}
-
 static void
 do_reap(void *arg)
 {
-	struct mistake *m = arg;
+	struct slab_mistake *m = arg;
 
 	kmem_cache_reap(m->m_cache);
 }
@@ -722,7 +703,7 @@ do_reap(void *arg)
 static void
 do_kfree(void *arg)
 {
-	struct mistake *m = arg;
+	struct slab_mistake *m = arg;
 
 	kfree(m->m_ptr, M_MESH);
 }
@@ -730,7 +711,7 @@ do_kfree(void *arg)
 static void
 do_usable(void *arg)
 {
-	struct mistake *m = arg;
+	struct slab_mistake *m = arg;
 
 	kmalloc_usable(m->m_ptr);
 }
@@ -738,7 +719,7 @@ do_usable(void *arg)
 static void
 do_krealloc(void *arg)
 {
-	struct mistake *m = arg;
+	struct slab_mistake *m = arg;
 
 	krealloc(m->m_ptr, 10, M_MESH, KM_NOSLEEP);
 }
@@ -747,7 +728,7 @@ static void __printflike(4, 5)
 expect_panic(void (*fn)(void *), struct kmem_cache *kc, void *ptr,
     const char *fmt, ...)
 {
-	struct mistake m = { kc, ptr };
+	struct slab_mistake m = { kc, ptr };
 	char want[200];
 	const char *said;
 	unsigned nlocks;
@@ -771,7 +752,7 @@ START_TEST(misuse)
 	unsigned i;
 	int on_stack;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	other = slab_make("other", 200, KM_NOMAG);
 	mine = kmem_cache_alloc(other, 0);
 	kc = make_sparse(200, 1);
@@ -783,30 +764,30 @@ START_TEST(misuse)
 	base = kmem_slab_find(t)->sl_twin;
 	must((char *)t >= base && (char *)t < base + PAGE_SIZE);
 	must(kmem_cache_destroy(kc) == EBUSY);
-	expect_panic(do_free, kc, t + 8, "kmem_cache_free(meshed, %p): "
+	expect_panic(slab_do_free, kc, t + 8, "kmem_cache_free(meshed, %p): "
 	    "8 bytes into %p, an object of meshed", t + 8, t);
-	expect_panic(do_free, kc, t + 199, "kmem_cache_free(meshed, %p): "
+	expect_panic(slab_do_free, kc, t + 199, "kmem_cache_free(meshed, %p): "
 	    "199 bytes into %p, an object of meshed", t + 199, t);
 	beside = base + kc->kc_hdr_off;
-	expect_panic(do_free, kc, beside, "kmem_cache_free(meshed, %p): "
+	expect_panic(slab_do_free, kc, beside, "kmem_cache_free(meshed, %p): "
 	    "beside the objects of a slab of meshed", beside);
 	beside = base + kmem_slab_find(t)->sl_color + 2 * kc->kc_stride;
-	expect_panic(do_free, kc, beside, "kmem_cache_free(meshed, %p): "
+	expect_panic(slab_do_free, kc, beside, "kmem_cache_free(meshed, %p): "
 	    "a free object of meshed", beside);
-	expect_panic(do_free, other, t, "kmem_cache_free(other, %p): an object "
-	    "of meshed", t);
-	expect_panic(do_free, kc, mine, "kmem_cache_free(meshed, %p): an "
+	expect_panic(slab_do_free, other, t,
+	    "kmem_cache_free(other, %p): an object of meshed", t);
+	expect_panic(slab_do_free, kc, mine, "kmem_cache_free(meshed, %p): an "
 	    "object of other", mine);
-	expect_panic(do_free, kc, &on_stack, "kmem_cache_free(meshed, %p): no "
-	    "memory of the slabs' or the heap's", (void *)&on_stack);
+	expect_panic(slab_do_free, kc, &on_stack, "kmem_cache_free(meshed, "
+	    "%p): no memory of the slabs' or the heap's", (void *)&on_stack);
 	rewrite(kc);
 	drop(kc, i);
-	expect_panic(do_free, kc, t, "kmem_cache_free(meshed, %p): a free "
+	expect_panic(slab_do_free, kc, t, "kmem_cache_free(meshed, %p): a free "
 	    "object of meshed", t);
-	expect_panic(do_free, kc, other_way(t), "kmem_cache_free(meshed, %p): "
-	    "a free object of meshed", (void *)other_way(t));
-	expect_panic(do_free, kc, t + 8, "kmem_cache_free(meshed, %p): 8 bytes "
-	    "into %p, a free object of meshed", t + 8, t);
+	expect_panic(slab_do_free, kc, other_way(t), "kmem_cache_free(meshed, "
+	    "%p): a free object of meshed", (void *)other_way(t));
+	expect_panic(slab_do_free, kc, t + 8, "kmem_cache_free(meshed, "
+	    "%p): 8 bytes into %p, a free object of meshed", t + 8, t);
 	must(slab_stats(kc).cs_inuse == 1);
 	rewrite(kc);
 	finish(kc);
@@ -825,7 +806,7 @@ START_TEST(found)
 	char *o, *twin;
 	unsigned i, way;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_sparse(304, 3);
 	must(!(kc->kc_flags & KC_OFFSLAB));
 	add_pair(kc, 0);
@@ -948,7 +929,7 @@ START_TEST(heap)
 	char *twin;
 	size_t off;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (c = 0; (kc = kmalloc_class(c)) != NULL; c++) {
 		if (kc->kc_per_slab < 2)
 			continue;
@@ -986,7 +967,7 @@ START_TEST(misuse_heap)
 	unsigned i;
 	char *t;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = slab_named("kmalloc-208");
 	name = kc->kc_name;
 	add_two(kc);
@@ -1165,7 +1146,7 @@ START_TEST(nothing_is_allocated)
 	unsigned k, s, pages;
 	pfn_t nfree;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (k = 0; k < nitems(kinds); k++) {
 		kc = make_fit(kinds[k].n, kinds[k].pages);
 		pages = kinds[k].pages;
@@ -1200,7 +1181,7 @@ START_TEST(under_pressure)
 	struct kmem_cache *kc;
 	unsigned i, n = 2 * 20, dense = 0;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	/* Tables for their addresses, and entries. */
 	for (i = 0; i < nitems(va); i++)
 		must((va[i] = kmem_alloc(kernel_map, PAGE_SIZE, 0)) != 0);
@@ -1242,7 +1223,7 @@ START_TEST(tries)
 	struct kmem_cache *kc;
 	unsigned i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (n = 0; n <= 33; n++) {
 		kc = make_fit(32, 1);
 		must(kc->kc_bin_shift == 2);
@@ -1266,7 +1247,7 @@ START_TEST(looks)
 	struct kmem_cache *kc;
 	unsigned i, n;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	for (n = 253; n <= 256; n++) {
 		kc = make_sparse(304, 1);
 		must(kc->kc_color_max >= KMEM_COLOR_STEP);
@@ -1295,7 +1276,7 @@ START_TEST(after_a_peak)
 	unsigned i, slabs = 400;
 
 	printf("kmem_mesh: peak, seed %d\n", _i + 1);
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_fit(14, 1);
 	for (i = 0; i < slabs; i++)
 		add_slab(kc, 0);
@@ -1335,7 +1316,7 @@ START_TEST(check_sees_faults)
 	vaddr_t va;
 	size_t off;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_fit(5, 3);
 	add_pair(kc, 0);
 	expect_meshed(kc, 1);
@@ -1371,7 +1352,7 @@ START_TEST(unmapped)
 	struct kmem_cache *kc;
 	const char *said;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = make_fit(2, 2);
 	must(kc->kc_flags & KC_OFFSLAB);
 	add_pair(kc, 0);
@@ -1565,7 +1546,7 @@ run_random(unsigned seed, unsigned frames, unsigned kmd)
 
 START_TEST(at_random)
 {
-	run_random((unsigned)_i + 1, FRAMES, debug_of(_i));
+	run_random((unsigned)_i + 1, FRAMES, slab_debug_of(_i));
 	must(nfails == 0);
 }
 END_TEST
@@ -1573,7 +1554,7 @@ END_TEST
 /* With less memory than is asked for, so that all of it is always in use. */
 START_TEST(at_random_short)
 {
-	run_random((unsigned)_i + 1, 500, debug_of(_i));
+	run_random((unsigned)_i + 1, 500, slab_debug_of(_i));
 	must(nfails > 100);
 }
 END_TEST

@@ -17,6 +17,7 @@
 
 #include "host.h"
 #include "map_test.h"
+#include "slab_test.h"
 
 static KMALLOC_DEFINE(M_TEST, "next owner", "the tests' type");
 
@@ -70,13 +71,7 @@ do_free(void *arg)
 static void
 must_panic(void (*fn)(void *), void *arg, const char *words)
 {
-	unsigned nlocks;
-	const char *said = host_panic_of(fn, arg, &nlocks);
-
-	if (said == NULL || strstr(said, words) == NULL)
-		ck_abort_msg("\"%s\" lacks \"%s\"", said != NULL ? said :
-		    "no panic", words);
-	must(nlocks == 0);
+	must(slab_panics(fn, arg, words) == 0);
 }
 
 /*

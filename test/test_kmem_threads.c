@@ -74,12 +74,6 @@ join(const pthread_t *id, unsigned n)
 		must(pthread_join(id[i], NULL) == 0);
 }
 
-static unsigned
-debug_of(int i)
-{
-	return i % 2 ? KMD_CHECK : 0;
-}
-
 /*
  * The marketplace: slots, each empty or with one object.  Whoever comes by
  * puts one in, or takes the one that is there, whoever's it was.
@@ -179,7 +173,7 @@ START_TEST(market_day)
 {
 	pthread_t t[NTHREADS], r;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	make_caches();
 	start(&r, 1, reaper, 0);
 	start(t, NTHREADS, trader, 1);
@@ -196,7 +190,7 @@ START_TEST(market_without_reaper)
 {
 	pthread_t t[NTHREADS];
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	make_caches();
 	start(t, NTHREADS, trader, 1);
 	join(t, NTHREADS);
@@ -252,7 +246,7 @@ START_TEST(one_way)
 {
 	pthread_t p, c;
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	make_caches();
 	start(&p, 1, producer, 0);
 	start(&c, 1, consumer, 0);
@@ -270,7 +264,7 @@ START_TEST(crowd)
 	pthread_t t[VM_NCPU + 6], r;
 	unsigned i;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	make_caches();
 	start(&r, 1, reaper, 0);
 	for (i = 0; i < nitems(t); i++)
@@ -305,7 +299,7 @@ START_TEST(coming_and_going)
 	pthread_t t[NTHREADS], r;
 	unsigned wave;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	make_caches();
 	start(&r, 1, reaper, 0);
 	for (wave = 0; wave < OPS / 600; wave++) {
@@ -353,7 +347,7 @@ START_TEST(builders)
 {
 	pthread_t b[2], t[2], r;
 
-	slab_boot(FRAMES, debug_of(_i));
+	slab_boot(FRAMES, slab_debug_of(_i));
 	host_set_sleep(true, NULL);
 	make_caches();
 	start(&r, 1, reaper, 0);
@@ -406,7 +400,7 @@ START_TEST(gluttony)
 {
 	pthread_t t[NTHREADS];
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	make_caches();
 	start(t, NTHREADS, glutton, 0);
 	join(t, NTHREADS);
@@ -445,7 +439,7 @@ START_TEST(patience)
 {
 	pthread_t t[NTHREADS], r;
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	make_caches();
 	slab_hoard();
 	slab_hoard_give(560);
@@ -497,7 +491,7 @@ START_TEST(reserves)
 	    .ca_size = 700, .ca_reserve = NTHREADS * PART };
 	pthread_t t[NTHREADS], g[2];
 
-	slab_boot(1024, debug_of(_i));
+	slab_boot(1024, slab_debug_of(_i));
 	make_caches();
 	reserve = kmem_cache_create(&ca);
 	must(reserve != NULL);
