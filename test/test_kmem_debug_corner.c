@@ -461,6 +461,32 @@ START_TEST(too_late)
 }
 END_TEST
 
+/* Its frame is freed between two looks at it: nobody's, by the second. */
+static void
+do_kfree_guarded(void *arg)
+{
+	kfree(arg, M_FIRST);
+}
+
+START_TEST(gone_between_looks)
+{
+	struct vm_page *pg;
+	struct kmem_guard *g;
+	void *p;
+
+	boot("guard", NULL);
+	p = kmalloc(100, M_FIRST, 0);
+	g = kmem_guard_find(p);
+	must(g != NULL);
+	pg = kmem_page(p);
+	pg->pg_slab = NULL;
+	must(slab_panics(do_kfree_guarded, p, "kfree(") == 0);
+	pg->pg_slab = g;
+	kfree(p, M_FIRST);
+	slab_done();
+}
+END_TEST
+
 /* Room for what was asked for, and for no more of the class. */
 START_TEST(alone_in_class)
 {
@@ -946,6 +972,7 @@ main(void)
 	tcase_add_test(tc, chain_is_short);
 	tcase_add_test(tc, chain_is_long);
 	tcase_add_test(tc, too_late);
+	tcase_add_test(tc, gone_between_looks);
 	tcase_add_test(tc, alone_in_class);
 	tcase_add_test(tc, whose_page);
 	tcase_add_test(tc, window_full);

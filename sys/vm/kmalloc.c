@@ -342,17 +342,22 @@ pages_free(void *p, struct kmalloc_type *kt)
  * Objects of a class.
  */
 
-/* The one of our caches whose object p points into, or NULL. */
+/*
+ * The one of our caches whose object p points into, or NULL.
+ * => also while another CPU frees p, and its pages: what lies behind it is
+ *    looked at once
+ */
 static struct kmem_cache *
 heap_cache(const void *p)
 {
-	const struct vm_page *pg = kmem_page(p);
+	const struct kmem_slab *sl = kmem_slab_find(p);
+	const struct kmem_guard *g = sl == NULL ? kmem_guard_find(p) : NULL;
 	struct kmem_cache *kc = NULL;
 
-	if (pg != NULL && (pg->pg_flags & VM_PAGE_SLAB))
-		kc = ((struct kmem_slab *)pg->pg_slab)->sl_cache;
-	else if (pg != NULL && (pg->pg_flags & VM_PAGE_GUARD))
-		kc = ((struct kmem_guard *)pg->pg_slab)->g_cache;
+	if (sl != NULL)
+		kc = sl->sl_cache;
+	else if (g != NULL)
+		kc = g->g_cache;
 	return kc != NULL && (kc->kc_flags & KC_HEAP) ? kc : NULL;
 }
 

@@ -419,10 +419,14 @@ struct kmem_guard *
 kmem_guard_find(const void *ptr)
 {
 	const struct vm_page *pg = kmem_page(ptr);
+	struct kmem_guard *g;
 
-	if (pg == NULL || !(pg->pg_flags & VM_PAGE_GUARD))
+	if (pg == NULL)
 		return NULL;
-	return pg->pg_slab;
+	/* The flag last: whoever frees the page meanwhile takes that away. */
+	g = __atomic_load_n(&pg->pg_slab, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&pg->pg_flags, __ATOMIC_RELAXED) &
+	    VM_PAGE_GUARD ? g : NULL;
 }
 
 static struct kmem_guard *
