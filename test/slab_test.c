@@ -82,6 +82,18 @@ slab_do_free(void *arg)
 	kmem_cache_free(m->m_cache, m->m_ptr);
 }
 
+int
+slab_construct(void *obj, void *arg, int flags)
+{
+	return 0;
+}
+
+void
+slab_alloc_zero(void *arg)
+{
+	kmem_cache_alloc(arg, KM_ZERO);
+}
+
 struct leaks {
 	void		**l_leak;
 	unsigned	 l_n, l_max;

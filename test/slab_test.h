@@ -46,6 +46,10 @@ struct slab_mistake {
 };
 void	slab_do_free(void *mistake);
 
+/* A constructor that does nothing; and what one forbids. */
+int	slab_construct(void *obj, void *arg, int flags);
+void	slab_alloc_zero(void *cache);
+
 /* What is leaked, at most max of it.  => how many */
 unsigned slab_leaks(void **leak, unsigned max);
 

@@ -63,12 +63,6 @@ construct(void *o, void *arg, int flags)
 	return 0;
 }
 
-static void
-alloc_zero(void *arg)
-{
-	kmem_cache_alloc(arg, KM_ZERO);
-}
-
 /* Zeroes of a constructed object are refused, whose ever it was before. */
 START_TEST(zero_and_constructor)
 {
@@ -85,7 +79,7 @@ START_TEST(zero_and_constructor)
 	kmem_cache_free(kc, o);
 	before = slab_stats(kc);
 	must(before.cs_cached > 0);
-	expect(alloc_zero, kc, "KM_ZERO would undo the constructor");
+	expect(slab_alloc_zero, kc, "KM_ZERO would undo the constructor");
 	after = slab_stats(kc);
 	must(after.cs_inuse == 0 && after.cs_cached == before.cs_cached);
 	slab_check();

@@ -929,22 +929,10 @@ START_TEST(unchecked_mistakes)
 END_TEST
 
 /* What would undo the constructor is refused, and nothing is lost by it. */
-static int
-construct(void *o, void *arg, int flags)
-{
-	return 0;
-}
-
-static void
-alloc_zero(void *arg)
-{
-	kmem_cache_alloc(arg, KM_ZERO);
-}
-
 START_TEST(zero_of_constructed)
 {
 	const struct kmem_cache_args ca = { .ca_name = "built",
-	    .ca_size = 100, .ca_ctor = construct };
+	    .ca_size = 100, .ca_ctor = slab_construct };
 	struct kmem_cache *kc;
 	const char *said;
 	unsigned i, nlocks;
@@ -952,7 +940,7 @@ START_TEST(zero_of_constructed)
 	slab_boot(FRAMES, slab_debug_of(_i));
 	kc = kmem_cache_create(&ca);
 	for (i = 0; i < 2; i++) {
-		said = host_panic_of(alloc_zero, kc, &nlocks);
+		said = host_panic_of(slab_alloc_zero, kc, &nlocks);
 		must(said != NULL && strstr(said, "constructor") != NULL);
 		must(nlocks == 0 && slab_stats(kc).cs_inuse == 0);
 		slab_check();

@@ -449,23 +449,12 @@ END_TEST
 /*
  * Refusals.
  */
-static int
-construct(void *o, void *arg, int flags)
-{
-	return 0;
-}
-
-static void
-alloc_zero(void *arg)
-{
-	kmem_cache_alloc(arg, KM_ZERO);
-}
 
 /* Nothing is taken, freed, moved or counted where no object was at hand. */
 START_TEST(refused_as_it_was)
 {
 	const struct kmem_cache_args ca = { .ca_name = "made",
-	    .ca_size = 64, .ca_ctor = construct };
+	    .ca_size = 64, .ca_ctor = slab_construct };
 	static struct kmem_cache was;
 	struct kmem_cache *kc;
 	struct kmem_cpu *cc;
@@ -475,7 +464,7 @@ START_TEST(refused_as_it_was)
 	kc = kmem_cache_create(&ca);
 	cc = &kc->kc_cpu[1];
 	memcpy(&was, kc, sizeof(was));
-	must(slab_panics(alloc_zero, kc,
+	must(slab_panics(slab_alloc_zero, kc,
 	    "KM_ZERO would undo the constructor") == 0);
 	must(memcmp(&was, kc, sizeof(was)) == 0);
 	for (n = 0; n < 30; n++) {
@@ -487,7 +476,7 @@ START_TEST(refused_as_it_was)
 	    kc->kc_empty_mags == NULL; n++)
 		obj[n] = kmem_cache_alloc(kc, 0);
 	memcpy(&was, kc, sizeof(was));
-	must(slab_panics(alloc_zero, kc,
+	must(slab_panics(slab_alloc_zero, kc,
 	    "KM_ZERO would undo the constructor") == 0);
 	must(memcmp(&was, kc, sizeof(was)) == 0);
 	free_n(kc, n);

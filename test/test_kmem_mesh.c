@@ -493,12 +493,6 @@ END_TEST
 /*
  * What is not meshed.
  */
-static int
-construct(void *o, void *arg, int flags)
-{
-	return 0;
-}
-
 static void
 destruct(void *o, void *arg)
 {
@@ -511,7 +505,7 @@ static const struct {
 	{ { .ca_size = 200, .ca_flags = KM_MESH | KM_NOMAG }, 0, 1 },
 	{ { .ca_size = 200, .ca_flags = KM_NOMAG }, 0, 0 },
 	{ { .ca_size = 200, .ca_flags = KM_MESH | KM_NOMAG,
-	    .ca_ctor = construct }, 0, 0 },
+	    .ca_ctor = slab_construct }, 0, 0 },
 	{ { .ca_size = 200, .ca_flags = KM_MESH | KM_NOMAG,
 	    .ca_dtor = destruct }, 0, 0 },
 	{ { .ca_size = 200, .ca_flags = KM_MESH | KM_NOMAG | KM_HEAP }, 0, 1 },

@@ -43,9 +43,9 @@
  *
  * A bin holds BIN_PAGES, or BIN_LEAST ranges, that of the guarded ones
  * FENCED_PAGES; all together at most 1/SHARE of the frames that there were at
- * boot.  krb_idle is the fewest that a bin had
- * since the last tick: so many were not needed, are the oldest, and go at the
- * next tick.  That is Bonwick's working set.
+ * boot.  krb_idle is the fewest that a bin had since the last tick: so many
+ * were not needed, are the oldest, and go at the next tick.  That is Bonwick's
+ * working set.
  *
  * All go when kmem_alloc runs short of anything: this is the first that
  * kmem_reclaim asks.  None are kept while frames are low, or while memory is
