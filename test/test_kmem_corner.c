@@ -115,7 +115,7 @@ START_TEST(freed_while_growing)
 	slab_boot(FRAMES, slab_debug_of(_i));
 	giving = kmem_cache_create(&ca);
 	for (n = 0; n < 1 || giving->kc_inuse != giving->kc_nslabs *
-	    giving->kc_per_slab || giving->kc_cpu[1].cc_n != 0; n++)
+	    giving->kc_per_slab || kmem_cpu_n(&giving->kc_cpu[1]) != 0; n++)
 		obj[n] = kmem_cache_alloc(giving, 0);
 	to_give = was = obj[0];
 	obj[0] = kmem_cache_alloc(giving, 0);
@@ -352,15 +352,117 @@ START_TEST(refill_is_limited)
 	kc = slab_make("refilled", 64, 0);
 	cc = &kc->kc_cpu[1];
 	alloc_n(kc, 2);
-	must(cc->cc_size == 64 - KMEM_MAG_HEADER &&
-	    cc->cc_n == 30);
+	must(kmem_cpu_size(cc) == 64 - KMEM_MAG_HEADER &&
+	    kmem_cpu_n(cc) == 30);
 	free_n(kc, 2);
 	contend(kc, 16);
 	kmem_depot_purge(kc);
 	alloc_n(kc, 2);
-	must(cc->cc_size == 128 - KMEM_MAG_HEADER &&
-	    cc->cc_n == 32);
+	must(kmem_cpu_size(cc) == 128 - KMEM_MAG_HEADER &&
+	    kmem_cpu_n(cc) == 32);
 	free_n(kc, 2);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* At least n objects, until both magazines are empty.  => how many */
+static unsigned
+alloc_all(struct kmem_cache *kc, unsigned n)
+{
+	const struct kmem_cpu *cc = &kc->kc_cpu[1];
+	unsigned i;
+
+	for (i = 0; i < n || kmem_cpu_n(cc) != 0; i++)
+		obj[i] = kmem_cache_alloc(kc, KM_NOSLEEP);
+	must(cc->cc_prev_n == 0);
+	return i;
+}
+
+static void
+free_all(struct kmem_cache *kc, unsigned n)
+{
+	while (n-- > 0)
+		kmem_cache_free(kc, obj[n]);
+}
+
+/* The objects that were freed last come back, the last one first. */
+static void
+take_back(struct kmem_cache *kc, void **freed, unsigned n)
+{
+	while (n-- > 0)
+		must(kmem_cache_alloc(kc, 0) == freed[n]);
+}
+
+/*
+ * A full magazine beside an empty one shares with it when the loaded one is to
+ * give, or to take, what it cannot; the newer half is loaded.
+ */
+START_TEST(halves)
+{
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	unsigned i, k, n, size, half;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	kc = slab_make("halves", 64, 0);
+	cc = &kc->kc_cpu[1];
+	n = alloc_all(kc, 200);
+	size = kmem_cpu_size(cc);
+	half = size / 2;
+	must(size > 50);
+	for (i = 0; kmem_cpu_n(cc) < size; i++)
+		kmem_cache_free(kc, obj[i]);
+	must(cc->cc_prev_n == 0);
+	kmem_cache_free(kc, obj[i++]);
+	must(kmem_cpu_n(cc) == size - half + 1 && cc->cc_prev_n == half);
+	must(kmem_cache_check(kc) == NULL);
+	take_back(kc, obj + i - size - 1, size + 1);
+	must(kmem_cpu_n(cc) == 0 && cc->cc_prev_n == 0);
+	/* Both are full: one is given out, then the other is halved. */
+	i -= size + 1;
+	for (k = 0; k < 2 * size; k++)
+		kmem_cache_free(kc, obj[i + k]);
+	must(kmem_cpu_n(cc) == size && cc->cc_prev_n == size);
+	take_back(kc, obj + i + half + size, size - half);
+	take_back(kc, obj + i, half);
+	must(kmem_cpu_n(cc) == 0 && cc->cc_prev_n == size);
+	take_back(kc, obj + i + half + size - 1, 1);
+	must(kmem_cpu_n(cc) == size - half - 1 && cc->cc_prev_n == half);
+	must(kmem_cache_check(kc) == NULL);
+	take_back(kc, obj + i + half, size - 1);
+	free_all(kc, n);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* Not with one that is too small for half. */
+START_TEST(no_halves)
+{
+	struct kmem_cache *kc;
+	struct kmem_cpu *cc;
+	unsigned i, n, size;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	kc = slab_make("unequal", 64, 0);
+	cc = &kc->kc_cpu[1];
+	obj[0] = kmem_cache_alloc(kc, 0);
+	kmem_depot_shrink(kc);
+	kmem_depot_shrink(kc);
+	kmem_cache_free(kc, obj[0]);
+	n = alloc_all(kc, 100);
+	size = kmem_cpu_size(cc);
+	must(cc->cc_prev->m_size < size / 2 && cc->cc_prev_n == 0);
+	for (i = 0; kmem_cpu_n(cc) < size; i++)
+		kmem_cache_free(kc, obj[i]);
+	kmem_cache_free(kc, obj[i++]);
+	must(kmem_cpu_n(cc) == 1 && cc->cc_prev_n == size);
+	take_back(kc, obj + i - 2, 2);
+	must(kmem_cpu_n(cc) == size - 1 && cc->cc_prev_n == 0);
+	must(kmem_cache_check(kc) == NULL);
+	take_back(kc, obj, size - 1);
+	free_all(kc, n);
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
 }
@@ -649,7 +751,10 @@ START_TEST(no_table)
 }
 END_TEST
 
-/* It knows a class while there is a slab of it, and no other caches. */
+/*
+ * It knows a class while there is a slab of it, but no other caches, and no
+ * class that is watched.
+ */
 START_TEST(table_follows)
 {
 	struct kmem_cache *kc;
@@ -658,7 +763,8 @@ START_TEST(table_follows)
 	slab_boot(FRAMES, slab_debug_of(_i));
 	p = kmalloc(100, M_FIRST, 0);
 	kc = kmem_slab_find(p)->sl_cache;
-	must(kc->kc_class != 0 && kmem_class_of(p) == kc->kc_class);
+	must(kc->kc_class != 0);
+	must(kmem_class_of(p) == (kc->kc_debug == 0 ? kc->kc_class : 0));
 	kfree(p, M_FIRST);
 	kmem_cache_reap_all();
 	must(kmem_class_of(p) == 0);
@@ -871,8 +977,8 @@ START_TEST(magazine_overwritten)
 	bad[4] = kmem_slab_find(bad[2]);
 	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
 	cc = &kc->kc_cpu[1];
-	must(cc->cc_n > 0);
-	last = &cc->cc_round[cc->cc_n - 1];
+	must(kmem_cpu_n(cc) > 0);
+	last = &cc->cc_top[-1];
 	was = *last;
 	for (i = 0; i < nitems(bad); i++) {
 		*last = bad[i];
@@ -881,7 +987,7 @@ START_TEST(magazine_overwritten)
 		expect(do_alloc, kc, want);
 		/* It was taken out of the magazine. */
 		must(kmem_cpu_push(cc, was));
-		must(last == &cc->cc_round[cc->cc_n - 1]);
+		must(last == &cc->cc_top[-1]);
 	}
 	/* The panic took them out, and gave out none. */
 	cc->cc_allocs -= nitems(bad);
@@ -1142,6 +1248,8 @@ main(void)
 	tcase_add_loop_test(tc, whole_pages_on_slab, 0, 2);
 	tcase_add_loop_test(tc, magazines_grow, 0, 2);
 	tcase_add_loop_test(tc, refill_is_limited, 0, 2);
+	tcase_add_loop_test(tc, halves, 0, 2);
+	tcase_add_loop_test(tc, no_halves, 0, 2);
 	tcase_add_loop_test(tc, supplied, 0, 2);
 	tcase_add_loop_test(tc, least_since_reaping, 0, 2);
 	tcase_add_loop_test(tc, tick_in_time, 0, 2);

@@ -770,8 +770,8 @@ START_TEST(bad_rounds)
 	q = alloc_client(kc);
 	must(free_client(kc, p));
 	for (i = 0; i < VM_NCPU; i++)
-		if (kc->kc_cpu[i].cc_n > 0)
-			round = &kc->kc_cpu[i].cc_round[kc->kc_cpu[i].cc_n - 1];
+		if (kmem_cpu_n(&kc->kc_cpu[i]) > 0)
+			round = &kc->kc_cpu[i].cc_top[-1];
 	must(round != NULL && *round == p);
 	bad[0] = p + 8;			/* none begins there */
 	bad[1] = (char *)&f;		/* no memory of ours */

@@ -202,8 +202,8 @@ START_TEST(rounds)
 	must(!(kc->kc_flags & KC_OFFSLAB));
 	kmem_cache_free(kc, p);
 	for (i = 0; i < VM_NCPU; i++)
-		if (kc->kc_cpu[i].cc_n > 0)
-			round = &kc->kc_cpu[i].cc_round[kc->kc_cpu[i].cc_n - 1];
+		if (kmem_cpu_n(&kc->kc_cpu[i]) > 0)
+			round = &kc->kc_cpu[i].cc_top[-1];
 	must(round != NULL && *round == p);
 	for (i = 0; i < nitems(bad); i++) {
 		*round = bad[i];
@@ -621,7 +621,7 @@ START_TEST(sampled_at_refills)
 	other = slab_make("other", 64, 0);
 	must(kc->kc_debug == (KMD_CHECK | KMD_SAMPLE));
 	for (i = n = 0; i < nitems(obj); i++) {
-		empty = kc->kc_cpu[1].cc_n == 0;
+		empty = kmem_cpu_n(&kc->kc_cpu[1]) == 0;
 		obj[i] = get(kc);
 		must((kmem_guard_find(obj[i]) != NULL) == empty);
 		n += empty;

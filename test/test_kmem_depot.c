@@ -587,10 +587,10 @@ START_TEST(sizes_of_magazines)
 	/* Those that pass by now are of the new size. */
 	for (i = 0; i < 50; i++)
 		cycle(wanted, 500);
-	must(wanted->kc_cpu[1].cc_size == 128 - KMEM_MAG_HEADER);
+	must(kmem_cpu_size(&wanted->kc_cpu[1]) == 128 - KMEM_MAG_HEADER);
 	kmem_cache_reap(wanted);		/* which shrinks none */
 	cycle(wanted, 500);
-	must(wanted->kc_cpu[1].cc_size == 128 - KMEM_MAG_HEADER);
+	must(kmem_cpu_size(&wanted->kc_cpu[1]) == 128 - KMEM_MAG_HEADER);
 	for (; rounds > 8 - KMEM_MAG_HEADER;
 	    rounds = (unsigned)(rounds - KMEM_MAG_HEADER) / 2) {
 		must(slab_stats(wanted).cs_rounds == rounds);
@@ -977,7 +977,7 @@ START_TEST(check_sees_faults)
 	mag = kc->kc_full_mags;
 	empty = kc->kc_empty_mags;
 	must(mag != NULL && empty != NULL && cc->cc_prev != NULL);
-	must(kc->kc_nslabs > 2 && cc->cc_n + cc->cc_prev_n > 0);
+	must(kc->kc_nslabs > 2 && kmem_cpu_n(cc) + cc->cc_prev_n > 0);
 	must(kmem_cache_check(kc) == NULL);
 	BROKEN(kc->kc_nfull++, kc->kc_nfull--);
 	BROKEN(kc->kc_nempty_mags--, kc->kc_nempty_mags++);
@@ -1000,8 +1000,9 @@ START_TEST(check_sees_faults)
 	BROKEN(mag->m_round[1] = mag, mag->m_round[1] = was);
 	if (kc->kc_debug & KMD_CHECK)
 		BROKEN(mag->m_round[1] = obj[0], mag->m_round[1] = was);
-	BROKEN(cc->cc_size--, cc->cc_size++);
-	BROKEN(cc->cc_round++, cc->cc_round--);
+	BROKEN(cc->cc_end--, cc->cc_end++);
+	BROKEN((cc->cc_first++, cc->cc_top++, cc->cc_end++),
+	    (cc->cc_first--, cc->cc_top--, cc->cc_end--));
 	BROKEN(cc->cc_prev_n += 200, cc->cc_prev_n -= 200);
 	BROKEN(kc->kc_bins ^= 1, kc->kc_bins ^= 1);
 	free_n(kc, 0, 250);
@@ -1041,8 +1042,8 @@ START_TEST(check_sees_torn_lists)
 	BROKEN(kc->kc_hdr_off -= 100, kc->kc_hdr_off += 100);
 	BROKEN(kc->kc_bins = 0, kc->kc_bins = 1u << (bin - kc->kc_partial));
 	cc = &kc->kc_cpu[5];
-	BROKEN(cc->cc_n = 1, cc->cc_n = 0);
-	BROKEN(cc->cc_size = 1, cc->cc_size = 0);
+	BROKEN(cc->cc_top = &obj[1], cc->cc_top = NULL);
+	BROKEN(cc->cc_end = &obj[1], cc->cc_end = NULL);
 	BROKEN(cc->cc_prev_n = 1, cc->cc_prev_n = 0);
 	free_n(kc, 0, n + n / 2);
 	must(kmem_cache_destroy(kc) == 0);

@@ -235,7 +235,7 @@ leave(void *arg)
 
 	alloc_n(kc, n);
 	cc = &kc->kc_cpu[host_cpu.hc_number];
-	while (cc->cc_mag == NULL || cc->cc_prev_n == 0 || cc->cc_n < 5)
+	while (cc->cc_mag == NULL || cc->cc_prev_n == 0 || kmem_cpu_n(cc) < 5)
 		kmem_cache_free(kc, obj[--n]);
 	obj[0] = obj[n];
 }
@@ -287,11 +287,10 @@ START_TEST(long_tail)
 END_TEST
 
 /*
- * Behind the magazines of the last CPU lies the lock.  Whatever it looks like,
- * who has no CPU yet takes nothing from there, and puts nothing there.
+ * Behind the last CPU's magazines is nobody's place.  Who has no CPU yet finds
+ * nothing there, and puts nothing there.
  */
-_Static_assert(offsetof(struct kmem_cache, kc_lock) ==
-    VM_NCPU * sizeof(struct kmem_cpu), "the lock is elsewhere");
+_Static_assert(VM_NCPU_QUICK == VM_NCPU + 1, "there is no such place");
 
 static void
 first_alloc(void *arg)
@@ -317,18 +316,15 @@ first_kfree(void *arg)
 	kfree(obj[0], M_TEST);
 }
 
-/* With something in it, and room for more. */
 static void
-with_false_magazine(struct kmem_cache *kc, void (*fn)(void *))
+without_cpu(struct kmem_cache *kc, void (*fn)(void *))
 {
-	const struct vm_mtx was = kc->kc_lock;
-	struct kmem_cpu *behind = (struct kmem_cpu *)(void *)&kc->kc_lock;
+	const struct kmem_cpu *nobody = &kc->kc_cpu[VM_NCPU];
 
-	behind->cc_n = 1;
-	behind->cc_size = 2;
-	behind->cc_debug = 0;
 	slab_on_other_cpu(fn, kc);
-	kc->kc_lock = was;
+	must(nobody->cc_mag == NULL && nobody->cc_prev == NULL);
+	must(nobody->cc_top == NULL && nobody->cc_first == NULL);
+	must(nobody->cc_end == NULL && nobody->cc_allocs == 0);
 }
 
 START_TEST(nobodys_magazine)
@@ -340,12 +336,12 @@ START_TEST(nobodys_magazine)
 	kfree(kmalloc(64, M_TEST, 0), M_TEST);
 	class = kmalloc_class(6);
 	must(class->kc_size == 64);
-	with_false_magazine(kc, first_alloc);
+	without_cpu(kc, first_alloc);
 	must(kmem_slab_find(obj[0])->sl_cache == kc);
-	with_false_magazine(kc, first_free);
-	with_false_magazine(class, first_kmalloc);
+	without_cpu(kc, first_free);
+	without_cpu(class, first_kmalloc);
 	must(kmem_slab_find(obj[0])->sl_cache == class);
-	with_false_magazine(class, first_kfree);
+	without_cpu(class, first_kfree);
 	must(slab_stats(kc).cs_inuse == 0 && slab_stats(class).cs_inuse == 0);
 	slab_check();
 	must(kmem_cache_destroy(kc) == 0);
@@ -434,8 +430,8 @@ START_TEST(guard_in_a_magazine)
 	cc = &kc->kc_cpu[1];
 	p = kmem_cache_alloc(kc, 0);
 	kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
-	must(kmem_guard_find(p) != NULL && cc->cc_n > 0);
-	last = &cc->cc_round[cc->cc_n - 1];
+	must(kmem_guard_find(p) != NULL && kmem_cpu_n(cc) > 0);
+	last = &cc->cc_top[-1];
 	was = *last;
 	*last = p;
 	snprintf(want, sizeof(want), "kmem_cache_reap(guarded, %p)", p);
@@ -472,7 +468,7 @@ START_TEST(refused_as_it_was)
 		free_n(kc, 1000);
 	}
 	/* The loaded magazine is empty, the one before it full. */
-	for (n = 0; cc->cc_n != 0 || cc->cc_prev_n == 0 ||
+	for (n = 0; kmem_cpu_n(cc) != 0 || cc->cc_prev_n == 0 ||
 	    kc->kc_empty_mags == NULL; n++)
 		obj[n] = kmem_cache_alloc(kc, 0);
 	memcpy(&was, kc, sizeof(was));
@@ -910,7 +906,7 @@ START_TEST(sampled_at_a_refill)
 	cc = &kc->kc_cpu[1];
 	kmem_guard_every(1);
 	for (n = 0; n < 300; n++) {
-		empty = cc->cc_n == 0;
+		empty = kmem_cpu_n(cc) == 0;
 		obj[n] = kmem_cache_alloc(kc, 0);
 		guard = kmem_guard_find(obj[n]) != NULL;
 		must(guard == empty);
@@ -921,9 +917,9 @@ START_TEST(sampled_at_a_refill)
 	must(kmem_cache_destroy(kc) == 0);
 	/* Of the heap, too. */
 	cc = &kmalloc_class(6)->kc_cpu[1];
-	while (cc->cc_n == 0)
+	while (kmem_cpu_n(cc) == 0)
 		must(kmalloc(64, M_TEST, 0) != NULL);
-	must(kmalloc_class(6)->kc_size == 64 && cc->cc_n > 9);
+	must(kmalloc_class(6)->kc_size == 64 && kmem_cpu_n(cc) > 9);
 	for (n = 0; n < 9; n++)
 		must(kmem_guard_find(kcalloc(1, 64, M_TEST, 0)) == NULL);
 }

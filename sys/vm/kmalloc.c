@@ -50,7 +50,8 @@ static const struct {
 	uint16_t	 c_size;
 	uint16_t	 c_pages;	/* of a slab */
 	const char	*c_name;
-} classes[] = {
+} classes[1 + KMALLOC_NCLASSES] = {
+	{ 0 },		/* whole pages, or nothing of ours */
 	C(8, 1), C(16, 1), C(24, 1), C(32, 1), C(40, 1), C(48, 1), C(64, 1),
 	C(72, 2), C(80, 2), C(88, 1), C(96, 1), C(104, 1), C(112, 1),
 	C(120, 1), C(128, 1), C(144, 2), C(160, 1), C(176, 1), C(192, 1),
@@ -71,26 +72,30 @@ static struct {
 	struct vm_mtx	     lock;
 	struct kmalloc_type *first, *last;	/* in order of first use */
 	unsigned	     lastid;
+	/*
+	 * By class.  The first is no cache: its magazines are never loaded, so
+	 * that what is of no class needs no question on the quick way.
+	 */
 	struct kmem_cache    cache[nitems(classes)];
 	/* The class of (size + 7) / 8. */
 	uint8_t		     class[KMALLOC_MAX_CLASS / 8 + 1];
+	/* The same, but 0 where each object is watched (KMD_WATCH). */
+	uint8_t		     quick[KMALLOC_MAX_CLASS / 8 + 1];
 } heap;
 
 /* Allocations of a class from one look at the high water to the next. */
 #define HIGH_EVERY	16
 
-_Static_assert(nitems(classes) == KMALLOC_NCLASSES, "classes");
-
 void
 kmalloc_bootstrap(void)
 {
 	struct kmem_cache_args ca = { .ca_flags = KM_HEAP | KM_MESH };
-	unsigned i, size = 0;
+	unsigned i, size = 8;
 
 	vm_mtx_init(&heap.lock, "kmalloc");
 	kmem_class_bootstrap();
 	heap.lastid = KMEM_TAG_OUT;
-	for (i = 0; i < nitems(classes); i++) {
+	for (i = 1; i < nitems(classes); i++) {
 		ca.ca_name = classes[i].c_name;
 		ca.ca_size = classes[i].c_size;
 		ca.ca_align = classes[i].c_size % 16 == 0 ? 16 : 8;
@@ -100,9 +105,11 @@ kmalloc_bootstrap(void)
 		if (!kmem_cache_init(&heap.cache[i], &ca, KC_HEAP | KC_STATIC))
 			vm_host_panic("kmalloc_bootstrap: class of %zu bytes",
 			    ca.ca_size);
-		heap.cache[i].kc_class = i + 1;
-		for (; size <= classes[i].c_size; size += 8)
+		heap.cache[i].kc_class = i;
+		for (; size <= classes[i].c_size; size += 8) {
 			heap.class[size / 8] = (uint8_t)i;
+			heap.quick[size / 8] = kmem_class_quick(&heap.cache[i]);
+		}
 	}
 	KASSERT(size == KMALLOC_MAX_CLASS + 8);
 }
@@ -110,7 +117,7 @@ kmalloc_bootstrap(void)
 struct kmem_cache *
 kmalloc_class(unsigned i)
 {
-	return i < nitems(classes) ? &heap.cache[i] : NULL;
+	return i < KMALLOC_NCLASSES ? &heap.cache[i + 1] : NULL;
 }
 
 static inline unsigned
@@ -175,7 +182,7 @@ share_bytes(const struct kmalloc_share *ks)
 	vsize_t bytes = ks->ks_pages;
 	unsigned i;
 
-	for (i = 0; i < nitems(classes); i++)
+	for (i = 1; i < nitems(classes); i++)
 		bytes += (vsize_t)(int32_t)(ks->ks_count[i].sc_allocs -
 		    ks->ks_count[i].sc_frees) * classes[i].c_size;
 	return bytes;
@@ -191,7 +198,7 @@ share_high(struct kmalloc_share *ks)
 		ks->ks_high = bytes;
 }
 
-/* Of a class, or of pages; held is 0 for a failure. */
+/* Of a class, or of pages (0); held is 0 for a failure. */
 static void
 account_alloc(struct kmalloc_type *kt, unsigned class, size_t held)
 {
@@ -203,10 +210,10 @@ account_alloc(struct kmalloc_type *kt, unsigned class, size_t held)
 		ks->ks_fails++;
 	else
 		ks->ks_count[class].sc_allocs++;
-	if (class == KMALLOC_NCLASSES)
+	if (class == 0)
 		ks->ks_pages += held;
 	/* Now and then: with KMD_CHECK each allocation comes here. */
-	if (class == KMALLOC_NCLASSES ||
+	if (class == 0 ||
 	    ks->ks_count[class].sc_allocs % HIGH_EVERY == 0)
 		share_high(ks);
 	vm_cpu_exit(cpu, state);
@@ -219,7 +226,7 @@ account_free(struct kmalloc_type *kt, unsigned class, size_t held)
 	unsigned cpu = vm_cpu_enter(&state);
 
 	kt->kt_share[cpu].ks_count[class].sc_frees++;
-	if (class == KMALLOC_NCLASSES)
+	if (class == 0)
 		kt->kt_share[cpu].ks_pages -= held;
 	vm_cpu_exit(cpu, state);
 }
@@ -227,7 +234,7 @@ account_free(struct kmalloc_type *kt, unsigned class, size_t held)
 static uint32_t
 size_bit(unsigned class)
 {
-	return class == KMALLOC_NCLASSES ? 1u << 31 :
+	return class == 0 ? 1u << 31 :
 	    1u << bit_highest32(classes[class].c_size);
 }
 
@@ -258,12 +265,10 @@ kmalloc_stats(const struct kmalloc_type *kt, struct kmalloc_stats *sum)
 	unsigned i, c;
 
 	*sum = (struct kmalloc_stats){ .ks_inuse = 0 };
-	for (c = 0; c <= KMALLOC_NCLASSES; c++) {
+	for (c = 0; c < nitems(classes); c++) {
 		inuse = class_inuse(kt, c, &allocs);
 		sum->ks_inuse += (unsigned long)(int32_t)inuse;
-		if (c < KMALLOC_NCLASSES)
-			sum->ks_bytes += (vsize_t)(int32_t)inuse *
-			    classes[c].c_size;
+		sum->ks_bytes += (vsize_t)(int32_t)inuse * classes[c].c_size;
 		sum->ks_requests += allocs;
 		if (allocs != 0)
 			sum->ks_sizes |= size_bit(c);
@@ -389,7 +394,7 @@ static void * __attribute__((__noinline__))
 kmalloc_rest(size_t size, struct kmalloc_type *kt, int flags)
 {
 	const uint8_t id = type_id(kt);
-	unsigned class = KMALLOC_NCLASSES;
+	unsigned class = 0;
 	size_t held;
 	void *p;
 
@@ -416,21 +421,19 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 	unsigned cpu, class;
 	uintptr_t state;
 	void *p;
-	bool done;
 
-	if (__builtin_expect(size - 1 >= KMALLOC_MAX_CLASS ||
+	if (__builtin_expect(size > KMALLOC_MAX_CLASS ||
 	    (flags & KM_ZERO) || id_of(kt) == 0, 0))
 		return kmalloc_rest(size, kt, flags);
-	class = class_of(size);
+	class = heap.quick[(size + 7) / 8];
 	cpu = vm_cpu_quick(&state);
-	if (__builtin_expect(cpu == VM_NCPU, 0))
-		return kmalloc_rest(size, kt, flags);
 	cc = &heap.cache[class].kc_cpu[cpu];
-	done = cc->cc_debug == 0 && kmem_cpu_pop(cc, &p);
-	if (__builtin_expect(done, 1))
+	p = kmem_cpu_pop(cc);
+	if (__builtin_expect(p != NULL, 1))
 		kt->kt_share[cpu].ks_count[class].sc_allocs++;
 	vm_cpu_quick_exit(cpu, state);
-	return __builtin_expect(done, 1) ? p : kmalloc_rest(size, kt, flags);
+	return __builtin_expect(p != NULL, 1) ? p :
+	    kmalloc_rest(size, kt, flags);
 }
 
 void *
@@ -452,23 +455,21 @@ heap_cache_quick(const void *p)
 {
 	const unsigned class = kmem_class_of(p);
 
-	if (class != 0 && heap.cache[class - 1].kc_debug == 0)
-		return &heap.cache[class - 1];
-	return heap_cache(p);
+	return class != 0 ? &heap.cache[class] : heap_cache(p);
 }
 
 static void __attribute__((__noinline__))
 kfree_rest(void *p, struct kmalloc_type *kt, const void *caller)
 {
 	struct kmem_cache *kc;
-	unsigned class = KMALLOC_NCLASSES;
+	unsigned class = 0;
 	size_t held;
 
 	if (p == NULL)
 		return;
 	kc = heap_cache_quick(p);
 	if (kc != NULL) {
-		class = kc->kc_class - 1;
+		class = kc->kc_class;
 		held = object_free(kc, p, kt, caller);
 	} else
 		held = pages_free(p, kt);
@@ -480,23 +481,23 @@ kfree_rest(void *p, struct kmalloc_type *kt, const void *caller)
 void
 kfree(void *p, struct kmalloc_type *kt)
 {
-	unsigned cpu = VM_NCPU, class;
+	const vsize_t at = kmem_class_at(p);
 	struct kmem_cpu *cc;
 	uintptr_t state;
+	unsigned class, cpu;
 	bool done;
 
-	/* NULL is of no class. */
-	class = kmem_class_of(p);
-	if (__builtin_expect(class != 0, 1))
-		cpu = vm_cpu_quick(&state);
-	if (__builtin_expect(cpu == VM_NCPU, 0)) {
+	/* NULL is not there. */
+	if (__builtin_expect(at >= kmem_classes.kp_npages, 0)) {
 		kfree_rest(p, kt, __builtin_return_address(0));
 		return;
 	}
-	cc = &heap.cache[class - 1].kc_cpu[cpu];
-	done = cc->cc_debug == 0 && kmem_cpu_push(cc, p);
+	class = kmem_classes.kp_class[at];
+	cpu = vm_cpu_quick(&state);
+	cc = &heap.cache[class].kc_cpu[cpu];
+	done = kmem_cpu_push(cc, p);
 	if (__builtin_expect(done, 1))
-		kt->kt_share[cpu].ks_count[class - 1].sc_frees++;
+		kt->kt_share[cpu].ks_count[class].sc_frees++;
 	vm_cpu_quick_exit(cpu, state);
 	if (__builtin_expect(!done, 0))
 		kfree_rest(p, kt, __builtin_return_address(0));

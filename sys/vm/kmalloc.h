@@ -11,7 +11,7 @@
 #include <vm/kmem_cache.h>
 
 /*
- * What one CPU did with a type, by size class; the last one is for whole
+ * What one CPU did with a type, by size class; the first one is for whole
  * pages.  What was allocated on one CPU may be freed on another: only the
  * sums over the CPUs mean something, and modulo the word.
  */

@@ -256,16 +256,12 @@ get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 	uintptr_t state;
 	unsigned cpu = vm_cpu_quick(&state);
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	void *obj = NULL;
-	bool done;
+	void *obj = kmem_cpu_pop(cc);
 
-	if (__builtin_expect(cpu != VM_NCPU, 1)) {
-		done = kmem_cpu_pop(cc, &obj);
-		vm_cpu_quick_exit(cpu, state);
-		if (__builtin_expect(done && (cc->cc_debug |
-		    ((unsigned)flags & KM_ZERO)) == 0, 1))
-			return obj;
-	}
+	vm_cpu_quick_exit(cpu, state);
+	if (__builtin_expect(obj != NULL && (cc->cc_debug |
+	    ((unsigned)flags & KM_ZERO)) == 0, 1))
+		return obj;
 	return get_rest(kc, obj, &(struct kmem_use){ size,
 	    __builtin_return_address(0), flags, tag, false });
 }
@@ -298,12 +294,9 @@ put(struct kmem_cache *kc, void *obj)
 {
 	uintptr_t state;
 	unsigned cpu = vm_cpu_quick(&state);
-	bool done = false;
+	bool done = kmem_cpu_push(&kc->kc_cpu[cpu], obj);
 
-	if (__builtin_expect(cpu != VM_NCPU, 1)) {
-		done = kmem_cpu_push(&kc->kc_cpu[cpu], obj);
-		vm_cpu_quick_exit(cpu, state);
-	}
+	vm_cpu_quick_exit(cpu, state);
 	if (__builtin_expect(!done, 0))
 		kmem_depot_free(kc, obj);
 }
@@ -341,10 +334,10 @@ pop_many(struct kmem_cache *kc, unsigned n, void **objs)
 	unsigned cpu = vm_cpu_enter(&state), i;
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
 
-	if (n > cc->cc_n)
-		n = cc->cc_n;
+	if (n > kmem_cpu_n(cc))
+		n = kmem_cpu_n(cc);
 	for (i = 0; i < n; i++)
-		kmem_cpu_pop(cc, &objs[i]);
+		objs[i] = kmem_cpu_pop(cc);
 	vm_cpu_exit(cpu, state);
 	return n;
 }

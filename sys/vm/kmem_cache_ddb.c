@@ -285,12 +285,12 @@ check_cpu(const struct kmem_cache *kc, const struct kmem_cpu *cc)
 	const char *bad = NULL;
 
 	if (cc->cc_mag == NULL)
-		return cc->cc_n != 0 || cc->cc_size != 0 ||
+		return kmem_cpu_n(cc) != 0 || kmem_cpu_size(cc) != 0 ||
 		    cc->cc_prev_n != 0 ? "no magazine, but rounds" : NULL;
-	if (cc->cc_size != cc->cc_mag->m_size ||
-	    cc->cc_round != cc->cc_mag->m_round)
+	if (kmem_cpu_size(cc) != cc->cc_mag->m_size ||
+	    cc->cc_first != cc->cc_mag->m_round)
 		return "another magazine is loaded";
-	bad = check_mag(kc, cc->cc_mag, cc->cc_n);
+	bad = check_mag(kc, cc->cc_mag, kmem_cpu_n(cc));
 	if (bad == NULL && cc->cc_prev != NULL)
 		bad = check_mag(kc, cc->cc_prev, cc->cc_prev_n);
 	return bad;

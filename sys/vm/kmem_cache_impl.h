@@ -95,11 +95,21 @@ struct kmem_mag {
 	void		*m_round[];
 };
 
-/* What a CPU has of a cache: the loaded magazine, and the one before it. */
+/* All but samples, which are looked for when a magazine is empty. */
+#define KMD_WATCH	(~KMD_SAMPLE)
+
+/*
+ * What a CPU has of a cache: the loaded magazine, and the one before it.
+ *
+ *	 cc_mag	    cc_first		cc_top		    cc_end
+ *	   |header|NULL|round|round|round|	|	|	|
+ *
+ * Where none is loaded, all are NULL: it is empty, and it is full.
+ */
 struct kmem_cpu {
-	void		**cc_round;	/* (p) cc_mag's, or NULL */
-	unsigned	  cc_n;		/* (p) rounds in it */
-	unsigned	  cc_size;	/* (p) and room; 0: not loaded */
+	void		**cc_top;	/* (p) where the next round is put */
+	void		**cc_first;	/* (p) nothing in it: cc_top == cc_first */
+	void		**cc_end;	/* (p) no room in it: cc_top == cc_end */
 	struct kmem_mag	 *cc_mag;	/* (p) */
 	struct kmem_mag	 *cc_prev;	/* (p) */
 	unsigned	  cc_prev_n;	/* (p) its rounds */
@@ -130,7 +140,8 @@ struct kmem_cpu {
 #define KC_MESH		0x20u	/* two slabs may share frames (KM_MESH) */
 
 struct kmem_cache {
-	struct kmem_cpu	 kc_cpu[VM_NCPU];
+	struct kmem_cpu	 kc_cpu[VM_NCPU_QUICK];	/* nobody's, the last: never
+						   loaded */
 
 	/* The depot. */
 	struct vm_mtx	 kc_lock;
@@ -318,7 +329,8 @@ kmem_slab_page(const void *ptr)
 
 /*
  * Which of kmalloc's classes a page of the heap window is of, a byte a page:
- * 0 is none of them, or not known here.  The table covers as many pages as
+ * 0 is none of them, one whose objects are watched (KMD_WATCH), or not known
+ * here.  The table covers as many pages as
  * there are frames; the map takes the lowest hole that fits, so what lies
  * above is rare.
  */
@@ -328,12 +340,25 @@ struct kmem_classes {
 };
 extern struct kmem_classes kmem_classes;
 
+/* Where in the table; beyond it where it has nothing of that. */
+static inline vsize_t
+kmem_class_at(const void *ptr)
+{
+	return ((vaddr_t)ptr - VM_HEAP_MIN) >> PAGE_SHIFT;
+}
+
 static inline unsigned
 kmem_class_of(const void *ptr)
 {
-	const vsize_t i = ((vaddr_t)ptr - VM_HEAP_MIN) >> PAGE_SHIFT;
+	const vsize_t i = kmem_class_at(ptr);
 
 	return i < kmem_classes.kp_npages ? kmem_classes.kp_class[i] : 0;
+}
+/* As the table has it. */
+static inline uint8_t
+kmem_class_quick(const struct kmem_cache *kc)
+{
+	return kc->kc_debug & KMD_WATCH ? 0 : (uint8_t)kc->kc_class;
 }
 void	kmem_class_set(vaddr_t base, vsize_t npages, uint8_t class);
 /* After vm_phys and kernel_map; no memory for it: nothing is known. */
@@ -447,32 +472,47 @@ void	kmem_depot_bootstrap(void);
 /* The one behind mag in its list.  => checked: what is none is a panic */
 struct kmem_mag *kmem_mag_next(const struct kmem_mag *);
 
-/* An object of the loaded magazine.  => the CPU is held; false: none */
-static inline bool
-kmem_cpu_pop(struct kmem_cpu *cc, void **obj)
+/* Rounds in the loaded magazine, and room for them.  => the CPU is held */
+static inline unsigned
+kmem_cpu_n(const struct kmem_cpu *cc)
 {
-	const unsigned n = cc->cc_n;
+	return (unsigned)(cc->cc_top - cc->cc_first);
+}
 
-	if (__builtin_expect(n == 0, 0))
-		return false;
-	*obj = cc->cc_round[n - 1];
-	cc->cc_n = n - 1;
+static inline unsigned
+kmem_cpu_size(const struct kmem_cpu *cc)
+{
+	return (unsigned)(cc->cc_end - cc->cc_first);
+}
+
+/* An object of the loaded magazine, or NULL.  => the CPU is held */
+static inline void *
+kmem_cpu_pop(struct kmem_cpu *cc)
+{
+	void **top = cc->cc_top, *obj;
+
+	if (__builtin_expect(top == cc->cc_first, 0))
+		return NULL;
+	obj = *--top;
+	if (obj == NULL)
+		__builtin_unreachable();	/* or who asks asks twice */
+	cc->cc_top = top;
 	cc->cc_allocs++;
-	return true;
+	return obj;
 }
 
 /* => false: it is full, or obj is what was put there last */
 static inline bool
 kmem_cpu_push(struct kmem_cpu *cc, void *obj)
 {
-	const unsigned n = cc->cc_n;
+	void **top = cc->cc_top;
 
-	if (__builtin_expect(n == cc->cc_size, 0))
+	if (__builtin_expect(top == cc->cc_end, 0))
 		return false;
-	if (__builtin_expect((cc->cc_round + n)[-1] == obj, 0))
+	if (__builtin_expect(top[-1] == obj, 0))
 		return false;
-	cc->cc_round[n] = obj;
-	cc->cc_n = n + 1;
+	*top = obj;
+	cc->cc_top = top + 1;
 	return true;
 }
 
@@ -524,9 +564,6 @@ enum kmem_verdict kmem_debug_in(struct kmem_cache *, void **obj, uint8_t tag,
 /* A slab's objects begin to be free, or end to be. */
 void	kmem_debug_slab(const struct kmem_cache *, const struct kmem_slab *,
 	    bool begin);
-
-/* All but samples, which are looked for when a magazine is empty. */
-#define KMD_WATCH	(~KMD_SAMPLE)
 
 /* Surely no sample, and nothing else is watched for? */
 static inline bool

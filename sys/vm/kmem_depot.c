@@ -25,7 +25,9 @@
  *
  *    With two of them, whoever allocates and frees at the edge of one does not
  *    go to the depot each time: at least m_size operations lie between two
- *    visits.
+ *    visits.  He would change them each time, though.  So a full one that comes
+ *    to lie beside an empty one shares with it, the newer half loaded; the next
+ *    edge is half a magazine away, whichever way he goes.
  *
  * 2. Freeing never allocates.  In the paper a free that finds no empty magazine
  *    makes one.  Here it hands half of the loaded one to the slabs, and notes
@@ -170,10 +172,9 @@ unload(struct kmem_cpu *cc)
 	struct kmem_mag *mag = cc->cc_mag;
 
 	if (mag != NULL)
-		mag->m_n = (uint16_t)cc->cc_n;
+		mag->m_n = (uint16_t)kmem_cpu_n(cc);
 	cc->cc_mag = NULL;
-	cc->cc_round = NULL;
-	cc->cc_n = cc->cc_size = 0;
+	cc->cc_top = cc->cc_first = cc->cc_end = NULL;
 	return mag;
 }
 
@@ -181,9 +182,9 @@ static void
 load(struct kmem_cpu *cc, struct kmem_mag *mag)
 {
 	cc->cc_mag = mag;
-	cc->cc_round = mag->m_round;
-	cc->cc_n = mag->m_n;
-	cc->cc_size = mag->m_size;
+	cc->cc_first = mag->m_round;
+	cc->cc_top = cc->cc_first + mag->m_n;
+	cc->cc_end = cc->cc_first + mag->m_size;
 }
 
 static void
@@ -201,6 +202,44 @@ swap(struct kmem_cpu *cc)
 
 	set_prev(cc, unload(cc));
 	load(cc, prev);
+}
+
+/*
+ * The loaded one is full, the other empty: its older half moves there.
+ * => false: there are no two, or the other has no room for it
+ */
+static bool
+halve(struct kmem_cpu *cc)
+{
+	struct kmem_mag *prev = cc->cc_prev;
+	const unsigned n = kmem_cpu_n(cc) / 2;
+
+	if (n == 0 || prev == NULL || prev->m_size < n)
+		return false;
+	memcpy(prev->m_round, cc->cc_first, n * sizeof(*prev->m_round));
+	prev->m_n = (uint16_t)n;
+	set_prev(cc, prev);
+	cc->cc_top -= n;
+	memmove(cc->cc_first, cc->cc_first + n,
+	    kmem_cpu_n(cc) * sizeof(*cc->cc_first));
+	return true;
+}
+
+/* The loaded one is empty, the other is not: now it is. */
+static void
+turn_to_take(struct kmem_cpu *cc)
+{
+	swap(cc);
+	if (cc->cc_top == cc->cc_end)
+		halve(cc);
+}
+
+/* The loaded one is full, the other is not: now it has room. */
+static void
+turn_to_put(struct kmem_cpu *cc)
+{
+	if (cc->cc_prev_n != 0 || !halve(cc))
+		swap(cc);
 }
 
 /* mag is loaded, what was goes to the place of the one before it. */
@@ -309,6 +348,17 @@ push_empty(struct kmem_cache *kc, struct kmem_mag *mag)
 	return NULL;
 }
 
+/* Another CPU's, which may be exchanging magazines: then what fits in one. */
+static size_t
+loaded(const struct kmem_cpu *cc)
+{
+	void **first = __atomic_load_n(&cc->cc_first, __ATOMIC_RELAXED);
+	void **top = __atomic_load_n(&cc->cc_top, __ATOMIC_RELAXED);
+	size_t n = ((uintptr_t)top - (uintptr_t)first) / sizeof(*top);
+
+	return n < KMEM_MAG_WORDS_MAX ? n : KMEM_MAG_WORDS_MAX;
+}
+
 unsigned long
 kmem_depot_rounds(const struct kmem_cache *kc)
 {
@@ -316,7 +366,7 @@ kmem_depot_rounds(const struct kmem_cache *kc)
 	unsigned i;
 
 	for (i = 0; i < VM_NCPU; i++) {
-		n += __atomic_load_n(&kc->kc_cpu[i].cc_n, __ATOMIC_RELAXED);
+		n += loaded(&kc->kc_cpu[i]);
 		n += __atomic_load_n(&kc->kc_cpu[i].cc_prev_n,
 		    __ATOMIC_RELAXED);
 	}
@@ -331,14 +381,14 @@ kmem_depot_rounds(const struct kmem_cache *kc)
 static void *
 refill(struct kmem_cache *kc, struct kmem_cpu *cc)
 {
-	unsigned n = cc->cc_size / 2;
+	unsigned n = kmem_cpu_size(cc) / 2;
 	void *obj = NULL;
 
 	if (n > KMEM_REFILL)
 		n = KMEM_REFILL;
 	if (n != 0) {
-		cc->cc_n = kmem_slabs_take(kc, false, cc->cc_round, n + 1);
-		kmem_cpu_pop(cc, &obj);
+		cc->cc_top += kmem_slabs_take(kc, false, cc->cc_first, n + 1);
+		obj = kmem_cpu_pop(cc);
 	} else if (kmem_slabs_take(kc, false, &obj, 1) != 0)
 		cc->cc_allocs++;
 	return obj;
@@ -357,7 +407,7 @@ depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 		if (cc->cc_prev != NULL)
 			*old = push_empty(kc, cc->cc_prev);
 		load_next(cc, mag);
-		kmem_cpu_pop(cc, &obj);
+		obj = kmem_cpu_pop(cc);
 	} else
 		obj = refill(kc, cc);
 	vm_mtx_exit(&kc->kc_lock);
@@ -370,11 +420,12 @@ get(struct kmem_cache *kc, struct kmem_mag **old)
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	void *obj = NULL;
+	void *obj;
 
-	if (cc->cc_n == 0 && cc->cc_prev_n != 0)
-		swap(cc);
-	if (!kmem_cpu_pop(cc, &obj))
+	if (cc->cc_top == cc->cc_first && cc->cc_prev_n != 0)
+		turn_to_take(cc);
+	obj = kmem_cpu_pop(cc);
+	if (obj == NULL)
 		obj = depot_get(kc, cc, old);
 	vm_cpu_exit(cpu, state);
 	return obj;
@@ -486,12 +537,12 @@ kmem_depot_alloc(struct kmem_cache *kc, int flags)
 static const void *
 flush(struct kmem_cache *kc, struct kmem_cpu *cc)
 {
-	const unsigned n = (cc->cc_n + 1) / 2;
-	const void *bad = kmem_slabs_put(kc, cc->cc_round, n);
+	const unsigned n = (kmem_cpu_n(cc) + 1) / 2;
+	const void *bad = kmem_slabs_put(kc, cc->cc_first, n);
 
-	cc->cc_n -= n;
-	memmove(cc->cc_round, cc->cc_round + n,
-	    cc->cc_n * sizeof(*cc->cc_round));
+	cc->cc_top -= n;
+	memmove(cc->cc_first, cc->cc_first + n,
+	    kmem_cpu_n(cc) * sizeof(*cc->cc_first));
 	return bad;
 }
 
@@ -513,7 +564,7 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 			push_full(kc, cc->cc_prev);
 		load_next(cc, mag);
 	} else if (cc->cc_mag != NULL) {
-		if (kc->kc_mag_want <= kc->kc_inuse / cc->cc_size)
+		if (kc->kc_mag_want <= kc->kc_inuse / kmem_cpu_size(cc))
 			set(&kc->kc_mag_want, kc->kc_mag_want + 1);
 		bad = flush(kc, cc);
 	}
@@ -529,7 +580,7 @@ depot_put(struct kmem_cache *kc, struct kmem_cpu *cc, void *obj,
 static bool
 twice(const struct kmem_cpu *cc, const void *obj)
 {
-	return cc->cc_n != 0 && cc->cc_round[cc->cc_n - 1] == obj;
+	return cc->cc_top != cc->cc_first && cc->cc_top[-1] == obj;
 }
 
 static const void *
@@ -545,7 +596,7 @@ put(struct kmem_cache *kc, void *obj, struct kmem_link *spare)
 	else if (!kmem_cpu_push(cc, obj)) {
 		if (cc->cc_prev != NULL &&
 		    cc->cc_prev->m_n < cc->cc_prev->m_size) {
-			swap(cc);
+			turn_to_put(cc);
 			kmem_cpu_push(cc, obj);
 		} else
 			bad = depot_put(kc, cc, obj, spare);

@@ -136,7 +136,7 @@ mark_pages(const struct kmem_cache *kc, char *base, struct kmem_slab *sl)
 	}
 	if (kc->kc_class != 0)
 		kmem_class_set((vaddr_t)base, atop(kc->kc_slab_size),
-		    sl != NULL ? (uint8_t)kc->kc_class : 0);
+		    sl != NULL ? kmem_class_quick(kc) : 0);
 }
 
 /* Undo the constructor for the first n objects. */

@@ -23,7 +23,7 @@
 #define SANITIZED	false
 #endif
 
-__thread struct host_cpu host_cpu = { .hc_stop = 1 };
+__thread struct host_cpu host_cpu = { .hc_quick = VM_NCPU };
 
 /* A number: who has it, and who is inside where that has to be settled. */
 static struct number {
@@ -61,7 +61,7 @@ detach(void *arg)
 	numbers[cpu].n_thread = NULL;
 	unlock(cpu);
 	host_cpu.hc_number = 0;
-	host_cpu.hc_stop = 1;
+	host_cpu.hc_quick = VM_NCPU;
 }
 
 static void
@@ -83,7 +83,7 @@ take(unsigned cpu)
 	if (mine) {
 		numbers[cpu].n_thread = &host_cpu;
 		host_cpu.hc_number = cpu;
-		host_cpu.hc_stop = locked;
+		host_cpu.hc_quick = locked ? VM_NCPU : cpu;
 		pthread_setspecific(key, &host_cpu);
 	}
 	unlock(cpu);
@@ -141,7 +141,7 @@ vm_cpu_enter_other(unsigned cpu, uintptr_t *state)
 	hc = numbers[cpu].n_thread;
 	if (hc == NULL || locked)
 		return;
-	__atomic_store_n(&hc->hc_stop, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&hc->hc_quick, VM_NCPU, __ATOMIC_SEQ_CST);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	while (__atomic_load_n(&hc->hc_busy, __ATOMIC_ACQUIRE) != 0)
 		sched_yield();
@@ -153,6 +153,6 @@ vm_cpu_exit_other(unsigned cpu, uintptr_t state)
 	struct host_cpu *hc = numbers[cpu].n_thread;
 
 	if (hc != NULL && !locked)
-		__atomic_store_n(&hc->hc_stop, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&hc->hc_quick, cpu, __ATOMIC_RELEASE);
 	unlock(cpu);
 }

@@ -9,8 +9,10 @@
  *				   that was not taken within; never sleeps
  * vm_cpu_exit(cpu, state)	to what was before
  * vm_cpu_quick(&state)		as enter, where that is a matter of a few
- *				instructions: else VM_NCPU, and it is not held;
- *				left by vm_cpu_quick_exit
+ *				instructions: else VM_NCPU, and nothing is held.
+ *				=> below VM_NCPU_QUICK: VM_NCPU, or one more,
+ *				   for what is by CPU, and nobody's there
+ * vm_cpu_quick_exit(cpu, state)	after either
  * vm_cpu_enter_other(cpu)	the same for any CPU: nothing runs on it
  * vm_cpu_exit_other(cpu, state)	between enter and exit.  Not while one's
  *				own is held.
@@ -23,6 +25,7 @@
 #include <machine/cpufunc.h>
 
 #define VM_NCPU		1u
+#define VM_NCPU_QUICK	1u
 #define VM_CPU_ALIGN	4
 
 static inline unsigned

@@ -18,12 +18,14 @@
 
 #include <stdint.h>
 
-#define VM_NCPU		16u
+#define VM_NCPU		15u
+#define VM_NCPU_QUICK	(VM_NCPU + 1)
 #define VM_CPU_ALIGN	64
 
 struct host_cpu {
 	unsigned hc_busy;	/* this thread is inside */
-	unsigned hc_stop;	/* it has to ask host_cpu_wait first */
+	unsigned hc_quick;	/* its number; VM_NCPU: stop, it has to ask
+				   host_cpu_wait first */
 	unsigned hc_number;	/* 0: none, or the shared one */
 };
 
@@ -40,14 +42,7 @@ vm_cpu_quick(uintptr_t *state)
 	(void)state;
 	__atomic_store_n(&host_cpu.hc_busy, 1, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (__builtin_expect(__atomic_load_n(&host_cpu.hc_stop,
-	    __ATOMIC_ACQUIRE) == 0, 1)) {
-		if (host_cpu.hc_number >= VM_NCPU)
-			__builtin_unreachable();	/* no need to ask */
-		return host_cpu.hc_number;
-	}
-	__atomic_store_n(&host_cpu.hc_busy, 0, __ATOMIC_RELEASE);
-	return VM_NCPU;
+	return __atomic_load_n(&host_cpu.hc_quick, __ATOMIC_ACQUIRE);
 }
 
 static inline void
@@ -64,7 +59,10 @@ vm_cpu_enter(uintptr_t *state)
 	const unsigned cpu = vm_cpu_quick(state);
 
 	*state = 0;
-	return cpu == VM_NCPU ? host_cpu_wait(state) : cpu;
+	if (__builtin_expect(cpu != VM_NCPU, 1))
+		return cpu;
+	vm_cpu_quick_exit(cpu, 0);
+	return host_cpu_wait(state);
 }
 
 static inline void
