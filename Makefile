@@ -132,7 +132,8 @@ $(B)/cmdline: force
 #
 # The host test machine: sys/vm and sys/libkern as they are, over
 # test/host/.  host64 and host32 are what others may link with; san64 is
-# host64 under AddressSanitizer and UBSan, tsan64 under ThreadSanitizer.
+# host64 under AddressSanitizer and UBSan, tsan64 under ThreadSanitizer; fixed64
+# is host64 for fixed addresses, as a kernel is compiled, and host32.
 #
 HSRC	:= $(sort $(wildcard sys/vm/*.c test/host/*.c) \
 	   $(filter-out sys/libkern/string.c,$(wildcard sys/libkern/*.c)))
@@ -142,6 +143,7 @@ CC_san64  = $(HOSTCC) -fno-omit-frame-pointer \
 	    -fsanitize=address,undefined -fno-sanitize-recover=all
 CC_tsan64 = $(HOSTCC) -fno-omit-frame-pointer -fsanitize=thread
 CC_host32 = $(CROSS)gcc -fno-pie
+CC_fixed64 = $(HOSTCC) -fno-pie
 
 define host_machine
 $(B)/$(1)/%.c.o: %.c Makefile
@@ -150,7 +152,7 @@ $(B)/$(1)/%.c.o: %.c Makefile
 $(B)/$(1)/libvm.a: $(patsubst %,$(B)/$(1)/%.o,$(HSRC))
 	$$(call say,ar) rm -f $$@; ar rcs $$@ $$^
 endef
-$(foreach m,host64 san64 tsan64 host32,$(eval $(call host_machine,$(m))))
+$(foreach m,host64 san64 tsan64 host32 fixed64,$(eval $(call host_machine,$(m))))
 
 #
 # Host tests: each test/test_*.c is one Check program, linked with what the

@@ -388,8 +388,12 @@ struct kmem_slab *kmem_slab_create(struct kmem_cache *, size_t color,
 	    int flags);
 /* => no lock held; the slab is on no list and empty */
 void	kmem_slab_destroy(struct kmem_cache *, struct kmem_slab *);
-/* => cache lock held; the slab is not full */
-void	*kmem_slab_take(struct kmem_cache *, struct kmem_slab *);
+/*
+ * Up to n objects, those at the lowest addresses.
+ * => how many: fewer when it is full; cache lock held
+ */
+unsigned kmem_slab_take(struct kmem_cache *, struct kmem_slab *, void **obj,
+	    unsigned n);
 /* Is obj an object that is out?  Then *index is set. */
 enum kmem_verdict kmem_slab_judge(const struct kmem_cache *,
 	    const struct kmem_slab *, const void *obj, unsigned *index);

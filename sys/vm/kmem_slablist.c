@@ -109,7 +109,7 @@ unsigned
 kmem_slabs_take(struct kmem_cache *kc, bool reserve, void **obj, unsigned n)
 {
 	struct kmem_slab *sl;
-	unsigned was, got = 0;
+	unsigned was, k, got = 0;
 	unsigned long spare;
 
 	if (kc->kc_reserve != 0 && !reserve) {
@@ -119,13 +119,22 @@ kmem_slabs_take(struct kmem_cache *kc, bool reserve, void **obj, unsigned n)
 	}
 	while (got < n && (sl = fullest(kc)) != NULL) {
 		was = sl->sl_inuse;
-		do
-			obj[got++] = kmem_slab_take(kc, sl);
-		while (got < n && sl->sl_inuse < kc->kc_per_slab);
+		k = kmem_slab_take(kc, sl, obj + got, n - got);
 		refile(kc, sl, was);
-		kc->kc_inuse += sl->sl_inuse - was;
+		kc->kc_inuse += k;
+		got += k;
 	}
 	return got;
+}
+
+/* The slab of an object; `last`, of the one before, is likely. */
+static struct kmem_slab *
+slab_of(const struct kmem_cache *kc, struct kmem_slab *last, const void *obj)
+{
+	if (last != NULL && (uintptr_t)obj - (uintptr_t)last->sl_first <
+	    kc->kc_per_slab * kc->kc_stride)
+		return last;
+	return kmem_slab_find(obj);
 }
 
 const void *
@@ -136,7 +145,7 @@ kmem_slabs_put(struct kmem_cache *kc, void *const *obj, unsigned n)
 	unsigned i, was = 0;
 
 	for (i = 0; i < n; i++) {
-		sl = kmem_slab_find(obj[i]);
+		sl = slab_of(kc, last, obj[i]);
 		if (sl == NULL || sl->sl_cache != kc) {
 			bad = obj[i];
 			continue;

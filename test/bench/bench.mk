@@ -37,12 +37,12 @@ BENCHSLAB = bench bench_slab bench_slab_party bench_slab_work \
 
 define slab_machine
 $(B)/bench/bench_slab$(2): \
-    $(BENCHSLAB:%=$(B)/host$(1)/test/bench/%.c.o) $(B)/host$(1)/libvm.a
+    $(BENCHSLAB:%=$(B)/$(1)/test/bench/%.c.o) $(B)/$(1)/libvm.a
 	@mkdir -p $$(@D)
-	$$(call say,link) $$(CC_host$(1)) $(3) -o $$@ $$^ -lpthread -ldl
+	$$(call say,link) $$(CC_$(1)) -no-pie -o $$@ $$^ -lpthread -ldl
 endef
-$(eval $(call slab_machine,64,,))
-$(eval $(call slab_machine,32,32,-no-pie))
+$(eval $(call slab_machine,fixed64,))
+$(eval $(call slab_machine,host32,32))
 
 .PHONY: bench-slab
 bench-slab: setup

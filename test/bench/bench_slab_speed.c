@@ -1,9 +1,11 @@
 /*
  * How fast: one table, a row for each workload, a column for each party.
  *
- * Each workload runs in a process of its own.  There all parties do the same
- * in turn, slice by slice, each time beginning with another one, and the
- * figures are medians of the slices.  The peer of a row is the fastest one.
+ * Each workload runs in some processes of its own: where in the machine's
+ * memory a process's pages happen to lie makes some percent.  In each of them
+ * all parties do the same in turn, slice by slice, each time beginning with
+ * another one, and the figures are medians of all slices.  The peer of a row
+ * is the fastest one.
  *
  * One thread is measured by its processor's time, so that others may use the
  * machine in between; several by the clock, as waiting for each other is part
@@ -18,6 +20,7 @@
 #include "host.h"
 
 #define WARM_UP		5u		/* slices, before any is timed */
+#define PROCESSES	3u		/* that have their share of the slices */
 
 /*
  * Measuring.
@@ -25,6 +28,7 @@
 struct row {
 	const struct workload *r_work;
 	unsigned	 r_flags;	/* of parties_load */
+	unsigned	 r_begin, r_end;	/* the slices of this process */
 	struct kmem_cache *r_cache;
 	double		 r_ns[NPARTIES][MAXSLICES];
 	double		 r_median[NPARTIES];	/* 0: takes no part */
@@ -185,7 +189,7 @@ measure(void *arg)
 	for (i = 0; i < NPARTIES; i++)
 		if (takes_part(r, i))
 			timed(r, i, n * WARM_UP);
-	for (s = 0; s < opt.o_slices; s++) {
+	for (s = r->r_begin; s < r->r_end; s++) {
 		for (k = 0; k < NPARTIES; k++) {
 			i = (s + k) % NPARTIES;
 			if (!takes_part(r, i))
@@ -194,9 +198,23 @@ measure(void *arg)
 			r->r_cpu_ns[i][s] = r->r_last_cpu / (double)n;
 		}
 	}
+}
+
+/* In all processes, one after the other. */
+static void
+measure_all(struct row *r)
+{
+	unsigned i;
+
+	for (i = 0; i < PROCESSES; i++) {
+		r->r_begin = i * opt.o_slices / PROCESSES;
+		r->r_end = (i + 1) * opt.o_slices / PROCESSES;
+		bench_apart(measure, r, i != 0 || r->r_flags != 0 ? NULL :
+		    r->r_work->w_name);
+	}
 	for (i = 0; i < NPARTIES; i++) {
-		if (!takes_part(r, i))
-			continue;
+		if (r->r_ns[i][0] == 0)
+			continue;	/* takes no part */
 		r->r_median[i] = bench_median(r->r_ns[i], opt.o_slices);
 		r->r_cpu[i] = bench_median(r->r_cpu_ns[i], opt.o_slices);
 	}
@@ -221,8 +239,8 @@ rows(const struct workload *w, size_t n, char **names)
 			continue;
 		*plain = (struct row){ .r_work = w };
 		*checked = (struct row){ .r_work = w, .r_flags = CHECKED };
-		bench_apart(measure, plain, w->w_name);
-		bench_apart(measure, checked, NULL);
+		measure_all(plain);
+		measure_all(checked);
 		report(plain);
 	}
 }
@@ -247,12 +265,13 @@ bench_slab_speed(char **names)
 	legend(workloads, nworkloads);
 	legend(thread_workloads, nthread_workloads);
 	printf("\nNanoseconds for an allocation and a free; medians of %u "
-	    "slices of %.0f ms, in turn,\nafter a warm-up.  The ratio is that "
+	    "slices of %.0f ms, in turn,\nin %u processes, after a warm-up.  The ratio is that "
 	    "of slab, or of kmalloc where slab has none, to\nthe fastest "
 	    "peer's.  Checked: the same with KMD_CHECK.  Calls: of the "
 	    "host's mmap and the\nlike, by our machine, for 1,000 "
 	    "operations.\n\n"
-	    "%-12s", opt.o_slices, opt.o_slice_ns / 1e6, "  threads");
+	    "%-12s", opt.o_slices, opt.o_slice_ns / 1e6, PROCESSES,
+	    "  threads");
 	for (i = 0; i < NPARTIES; i++)
 		printf(" %8s", parties[i].pa_name);
 	printf("   ratio target         checked   calls\n");

@@ -20,26 +20,27 @@
 #define SAMPLES		200u		/* of the pages held */
 #define MAX_ROUNDS	15u
 
+/*
+ * An operation knows what a kernel knows where it calls: a free has the cache
+ * and the size of what goes.
+ */
+enum opcode { OBJECT, FREE_OBJECT, HEAP_PIECE, FREE_HEAP_PIECE, AREA,
+	FREE_AREA };
+
 struct op {
-	char		 o_op;		/* a m f v u */
-	uint8_t		 o_align;	/* (v) log2 of it */
-	uint16_t	 o_cache;	/* (a) */
-	uint32_t	 o_size;	/* (a m v) */
+	uint8_t		 o_code;
+	uint8_t		 o_align;	/* of an area: log2 of it */
+	uint16_t	 o_cache;	/* of an object */
+	uint32_t	 o_size;
 	uint32_t	 o_id;		/* of an area: behind the others */
 };
-
-struct piece {
-	void		*p_at;
-	uint32_t	 p_size;
-	uint16_t	 p_cache;	/* or HEAP_PIECE, AREA_PIECE */
-};
-#define HEAP_PIECE	(MAX_CACHES + 0)
-#define AREA_PIECE	(MAX_CACHES + 1)
 
 static struct {
 	struct op	*op;
 	size_t		 nops, room;
-	unsigned	 npieces;	/* IDs of a and m */
+	size_t		 nrest;		/* behind them: frees of all that is
+					   left */
+	unsigned	 npieces;	/* IDs of objects and of the heap's */
 	unsigned	 nareas;
 	struct {
 		uint32_t size;
@@ -50,9 +51,8 @@ static struct {
 
 /* What a party has of it. */
 struct replay {
-	struct piece	*re_piece;
+	void		**re_at;	/* by ID */
 	struct kmem_cache *re_cache[MAX_CACHES];
-	size_t		 re_live;	/* bytes asked for */
 };
 
 /*
@@ -89,6 +89,8 @@ read_cache(const char *line)
 static void
 read_line(const char *line)
 {
+	static const char letters[] = "afm.vu";
+	const char *letter = strchr(letters, *line);
 	struct op *o;
 	unsigned long n[3] = { 0, 0, 1 };
 	int got = sscanf(line + 1, "%lu %lu %lu", &n[0], &n[1], &n[2]);
@@ -97,18 +99,18 @@ read_line(const char *line)
 		read_cache(line);
 		return;
 	}
-	if (got < 1 || strchr("amfvu", *line) == NULL)
+	if (got < 1 || letter == NULL)
 		bench_die("trace: %s", line);
 	o = new_op();
-	*o = (struct op){ .o_op = *line, .o_id = (uint32_t)n[0],
-	    .o_size = (uint32_t)n[1] };
-	if (*line == 'a') {
+	*o = (struct op){ .o_code = (uint8_t)(letter - letters),
+	    .o_id = (uint32_t)n[0], .o_size = (uint32_t)n[1] };
+	if (o->o_code == OBJECT) {
 		o->o_cache = (uint16_t)n[1];
 		o->o_size = trace.cache[n[1]].size;
 	}
 	while (1ul << o->o_align < n[2])
 		o->o_align++;
-	if (*line == 'v' || *line == 'u')
+	if (o->o_code >= AREA)
 		trace.nareas = n[0] >= trace.nareas ? (unsigned)n[0] + 1 :
 		    trace.nareas;
 	else
@@ -116,12 +118,52 @@ read_line(const char *line)
 		    trace.npieces;
 }
 
+/* What frees what o made. */
+static struct op
+free_of(const struct op *o)
+{
+	struct op f = *o;
+
+	f.o_code++;
+	return f;
+}
+
+/* Tell each free what it frees, and free at the end what is left. */
+static void
+resolve(void)
+{
+	const size_t nops = trace.nops;
+	size_t *born = calloc(trace.npieces + trace.nareas, sizeof(*born)), i;
+	unsigned id;
+
+	if (born == NULL)
+		bench_die("no memory for the recording");
+	for (i = 0; i < nops; i++) {
+		if (trace.op[i].o_code >= AREA)
+			trace.op[i].o_id += trace.npieces;
+		id = trace.op[i].o_id;
+		if (trace.op[i].o_code % 2 == 0)
+			born[id] = i + 1;
+		else if (born[id] == 0)
+			bench_die("trace: %u is freed, but was not there", id);
+		else {
+			trace.op[i] = free_of(&trace.op[born[id] - 1]);
+			born[id] = 0;
+		}
+	}
+	for (id = 0; id < trace.npieces + trace.nareas; id++)
+		if (born[id] != 0)
+			*new_op() = free_of(&trace.op[born[id] - 1]);
+	trace.nrest = trace.nops - nops;
+	trace.nops = nops;
+	free(born);
+}
+
 static void
 read_trace(void)
 {
 	FILE *f = popen("xz -dc " TRACE, "r");
 	char line[256];
-	size_t i;
 
 	if (f == NULL)
 		bench_die("xz cannot be run");
@@ -132,9 +174,7 @@ read_trace(void)
 	}
 	if (pclose(f) != 0 || trace.nops == 0)
 		bench_die("%s cannot be read", TRACE);
-	for (i = 0; i < trace.nops; i++)
-		if (trace.op[i].o_op == 'v' || trace.op[i].o_op == 'u')
-			trace.op[i].o_id += trace.npieces;
+	resolve();
 }
 
 /*
@@ -151,71 +191,71 @@ touch(void *at, size_t size)
 		*((volatile char *)at + off) = 1;
 }
 
-/* An area: the recording counts the guard page behind it. */
-static void
-take_area(const struct party *p, struct piece *pc, const struct op *o)
+/* The recording counts the guard page behind an area. */
+static size_t
+area_size(const struct op *o)
 {
-	size_t size = o->o_size > PAGE_SIZE ? o->o_size - PAGE_SIZE :
-	    o->o_size;
-	struct vm_map_request rq = { .vr_size = round_page(size),
+	return round_page(o->o_size > PAGE_SIZE ? o->o_size - PAGE_SIZE :
+	    o->o_size);
+}
+
+static void *
+take_area(const struct party *p, const struct op *o)
+{
+	struct vm_map_request rq = { .vr_size = area_size(o),
 	    .vr_align = o->o_align <= PAGE_SHIFT ? 0 : 1ul << o->o_align,
 	    .vr_min = VM_MISC_MIN, .vr_max = VM_MISC_MAX,
 	    .vr_guard_hi = o->o_size > PAGE_SIZE, .vr_owner = "area" };
 	vaddr_t addr;
 
-	pc->p_size = (uint32_t)round_page(size);
 	if (p->pa_kind != CACHE)
-		pc->p_at = p->pa_memalign(o->o_align <= PAGE_SHIFT ?
-		    PAGE_SIZE : 1ul << o->o_align, pc->p_size);
-	else if (kmem_alloc_request(kernel_map, &rq, KM_SLEEP, &addr) == 0)
-		pc->p_at = (void *)addr;
+		return p->pa_memalign(o->o_align <= PAGE_SHIFT ? PAGE_SIZE :
+		    1ul << o->o_align, rq.vr_size);
+	return kmem_alloc_request(kernel_map, &rq, KM_SLEEP, &addr) == 0 ?
+	    (void *)addr : NULL;
 }
 
 static void
-give_area(const struct party *p, const struct piece *pc)
+give_area(const struct party *p, const struct op *o, void *at)
 {
 	if (p->pa_kind == CACHE)
-		kmem_free(kernel_map, (vaddr_t)pc->p_at, pc->p_size);
+		kmem_free(kernel_map, (vaddr_t)at, area_size(o));
 	else
-		p->pa_memalign_free(pc->p_at);
+		p->pa_memalign_free(at);
 }
 
+/* The heap's pieces are kmalloc's where objects are from caches. */
 static ALWAYS_INLINE void
-take_piece(const struct party *p, enum kind k, struct replay *re,
+replay_op(const struct party *p, enum kind k, struct replay *re,
     const struct op *o)
 {
-	struct piece *pc = &re->re_piece[o->o_id];
+	const struct party *heap = k == CACHE ? &parties[KMALLOC] : p;
+	const enum kind hk = k == CACHE ? HEAP : k;
+	void **at = &re->re_at[o->o_id];
 
-	pc->p_size = o->o_size;
-	pc->p_cache = o->o_cache;
-	if (o->o_op == 'a')
-		pc->p_at = take(p, k, re->re_cache[o->o_cache], o->o_size);
-	else if (o->o_op == 'm') {
-		pc->p_cache = HEAP_PIECE;
-		pc->p_at = k == CACHE ? take(&parties[KMALLOC], HEAP, NULL,
-		    o->o_size) : take(p, k, NULL, o->o_size);
-	} else {
-		pc->p_cache = AREA_PIECE;
-		take_area(p, pc, o);
+	switch ((enum opcode)o->o_code) {
+	case OBJECT:
+		*at = take(p, k, re->re_cache[o->o_cache], o->o_size);
+		touch(*at, o->o_size);
+		break;
+	case HEAP_PIECE:
+		*at = take(heap, hk, NULL, o->o_size);
+		touch(*at, o->o_size);
+		break;
+	case AREA:
+		*at = take_area(p, o);
+		touch(*at, area_size(o));
+		break;
+	case FREE_OBJECT:
+		give(p, k, re->re_cache[o->o_cache], o->o_size, *at);
+		break;
+	case FREE_HEAP_PIECE:
+		give(heap, hk, NULL, o->o_size, *at);
+		break;
+	case FREE_AREA:
+		give_area(p, o, *at);
+		break;
 	}
-	touch(pc->p_at, pc->p_size);
-	re->re_live += pc->p_size;
-}
-
-static ALWAYS_INLINE void
-give_piece(const struct party *p, enum kind k, struct replay *re, uint32_t id)
-{
-	struct piece *pc = &re->re_piece[id];
-
-	re->re_live -= pc->p_size;
-	if (pc->p_cache == AREA_PIECE)
-		give_area(p, pc);
-	else if (k == CACHE && pc->p_cache == HEAP_PIECE)
-		give(&parties[KMALLOC], HEAP, NULL, 0, pc->p_at);
-	else
-		give(p, k, re->re_cache[pc->p_cache % MAX_CACHES], pc->p_size,
-		    pc->p_at);
-	pc->p_at = NULL;
 }
 
 static ALWAYS_INLINE void
@@ -223,28 +263,34 @@ replay_ops(const struct party *p, enum kind k, struct replay *re,
     const struct op *o, const struct op *end)
 {
 	for (; o < end; o++)
-		if (o->o_op == 'f' || o->o_op == 'u')
-			give_piece(p, k, re, o->o_id);
-		else
-			take_piece(p, k, re, o);
+		replay_op(p, k, re, o);
 }
 
-static ALWAYS_INLINE void
-replay_rest(const struct party *p, enum kind k, struct replay *re)
+static void __attribute__((__noinline__))
+replay(const struct party *p, struct replay *re, const struct op *o,
+    const struct op *end)
 {
-	unsigned id;
-
-	for (id = 0; id < trace.npieces + trace.nareas; id++)
-		if (re->re_piece[id].p_at != NULL)
-			give_piece(p, k, re, id);
+	BY_KIND(p, replay_ops, re, o, end);
 }
 
 static void
 replay_init(struct replay *re)
 {
-	re->re_piece = harness_memory((trace.npieces + trace.nareas) *
-	    sizeof(struct piece));
-	re->re_live = 0;
+	re->re_at = harness_memory((trace.npieces + trace.nareas) *
+	    sizeof(*re->re_at));
+}
+
+/* Bytes that are there after these operations, of `live` before. */
+static size_t
+live_after(size_t live, const struct op *o, const struct op *end)
+{
+	size_t size;
+
+	for (; o < end; o++) {
+		size = o->o_code >= AREA ? area_size(o) : o->o_size;
+		live = o->o_code % 2 == 0 ? live + size : live - size;
+	}
+	return live;
 }
 
 /* The recording's caches; only ours has such. */
@@ -289,14 +335,15 @@ static double
 replay_timed(struct times *ts, unsigned i, struct replay *re)
 {
 	const struct party *p = &parties[i];
+	const struct op *end = trace.op + trace.nops;
 	uint64_t calls = host_syscalls();
 	double t = cpu_ns();
 
-	BY_KIND(p, replay_ops, re, trace.op, trace.op + trace.nops);
+	replay(p, re, trace.op, end);
 	t = cpu_ns() - t;
 	if (i == SLAB)
 		ts->t_syscalls = host_syscalls() - calls;
-	BY_KIND(p, replay_rest, re);
+	replay(p, re, end, end + trace.nrest);
 	return t;
 }
 
@@ -449,7 +496,7 @@ memory(void *arg)
 	FILE *f = samples_file(p->pa_name);
 	struct replay re;
 	long origin, live;
-	size_t at, next;
+	size_t at, next, bytes = 0;
 
 	parties_load(1u << i, FRUGAL);
 	if (!party_there(p))
@@ -462,9 +509,10 @@ memory(void *arg)
 	for (at = 0; at < trace.nops; at = next) {
 		next = at + trace.nops / SAMPLES < trace.nops ?
 		    at + trace.nops / SAMPLES : trace.nops;
-		BY_KIND(p, replay_ops, &re, trace.op + at, trace.op + next);
+		replay(p, &re, trace.op + at, trace.op + next);
 		h->h_final = party_pages(p) - origin;
-		live = (long)(re.re_live / PAGE_SIZE);
+		bytes = live_after(bytes, trace.op + at, trace.op + next);
+		live = (long)(bytes / PAGE_SIZE);
 		h->h_peak = h->h_final > h->h_peak ? h->h_final : h->h_peak;
 		h->h_live_peak = live > h->h_live_peak ? live : h->h_live_peak;
 		h->h_live_final = live;

@@ -68,38 +68,55 @@ held_find(const void *lock)
 	return NULL;
 }
 
-static void
+static inline void
 held_push(void *lock, enum held_kind kind)
 {
-	if (locks.hl_held == MAXHELD)
+	const unsigned n = locks.hl_held;
+
+	if (n == MAXHELD)
 		vm_host_panic("host: more than %d locks held", MAXHELD);
-	held[locks.hl_held].h_lock = lock;
-	held[locks.hl_held].h_kind = kind;
-	locks.hl_held++;
+	held[n].h_lock = lock;
+	held[n].h_kind = kind;
+	locks.hl_held = n + 1;
 }
 
-static void
-held_pop(void *lock, enum held_kind kind, const char *name)
+/* Not the one that was taken last, if it is held at all. */
+static void __attribute__((__noinline__))
+held_pop_other(void *lock, enum held_kind kind, const char *name)
 {
-	struct held *h = held_find(lock), *last;
+	struct held *h = held_find(lock);
 
 	if (h == NULL || h->h_kind != kind)
 		vm_host_panic("host: lock \"%s\" (%p) is not held so", name,
 		    lock);
-	last = &held[--locks.hl_held];
-	if (h != last)			/* mostly it is */
-		*h = *last;
+	*h = held[--locks.hl_held];
 }
 
-/* A lock that is not one yet, or that we hold already, cannot be taken. */
-static void
-lock_enter_check(const void *lock, const char *name)
+static inline void
+held_pop(void *lock, enum held_kind kind, const char *name)
+{
+	const unsigned n = locks.hl_held - 1;
+
+	if (n < MAXHELD && held[n].h_lock == lock && held[n].h_kind == kind)
+		locks.hl_held = n;
+	else
+		held_pop_other(lock, kind, name);
+}
+
+static void __dead2 __attribute__((__noinline__))
+lock_enter_panic(const void *lock, const char *name)
 {
 	if (name == NULL)
 		vm_host_panic("host: lock %p was never initialised", lock);
-	if (held_find(lock) != NULL)
-		vm_host_panic("host: lock \"%s\" (%p) taken twice", name,
-		    lock);
+	vm_host_panic("host: lock \"%s\" (%p) taken twice", name, lock);
+}
+
+/* A lock that is not one yet, or that we hold already, cannot be taken. */
+static inline void
+lock_enter_check(const void *lock, const char *name)
+{
+	if (name == NULL || held_find(lock) != NULL)
+		lock_enter_panic(lock, name);
 }
 
 /*
@@ -132,18 +149,24 @@ mtx_take(struct vm_mtx *m)
 	return was;
 }
 
+/* Somebody else has it. */
+static void __attribute__((__noinline__))
+mtx_wait(struct vm_mtx *m)
+{
+	locks.hl_contended++;
+	do {
+		while (atomic_load_explicit(mtx_word(m),
+		    memory_order_relaxed) != 0)
+			sched_yield();
+	} while (mtx_take(m) != 0);
+}
+
 void
 vm_mtx_enter(struct vm_mtx *m)
 {
 	lock_enter_check(m, m->mtx_name);
-	if (mtx_take(m)) {
-		locks.hl_contended++;
-		do {
-			while (atomic_load_explicit(mtx_word(m),
-			    memory_order_relaxed) != 0)
-				sched_yield();
-		} while (mtx_take(m) != 0);
-	}
+	if (mtx_take(m) != 0)
+		mtx_wait(m);
 	locks.hl_mtx++;
 	held_push(m, HELD_MTX);
 }
