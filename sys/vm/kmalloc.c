@@ -86,6 +86,8 @@ static struct {
 /* Allocations of a class from one look at the high water to the next. */
 #define HIGH_EVERY	16
 
+static unsigned long class_allocs(const struct kmem_cache *);
+
 void
 kmalloc_bootstrap(void)
 {
@@ -106,6 +108,7 @@ kmalloc_bootstrap(void)
 			vm_host_panic("kmalloc_bootstrap: class of %zu bytes",
 			    ca.ca_size);
 		heap.cache[i].kc_class = i;
+		heap.cache[i].kc_allocs = class_allocs;
 		for (; size <= classes[i].c_size; size += 8) {
 			heap.class[size / 8] = (uint8_t)i;
 			heap.quick[size / 8] = kmem_class_quick(&heap.cache[i]);
@@ -255,6 +258,20 @@ class_inuse(const struct kmalloc_type *kt, unsigned class, uint32_t *allocs)
 		    kt->kt_share[i].ks_count[class].sc_frees;
 	}
 	return inuse;
+}
+
+/* All types' allocations of a class: no CPU counts them once more. */
+static unsigned long
+class_allocs(const struct kmem_cache *kc)
+{
+	const struct kmalloc_type *kt = NULL;
+	uint32_t sum = 0, allocs;
+
+	while ((kt = kmalloc_next(kt)) != NULL) {
+		class_inuse(kt, kc->kc_class, &allocs);
+		sum += allocs;
+	}
+	return sum;
 }
 
 void

@@ -256,7 +256,7 @@ get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 	uintptr_t state;
 	unsigned cpu = vm_cpu_quick(&state);
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	void *obj = kmem_cpu_pop(cc);
+	void *obj = kmem_cpu_get(cc);
 
 	vm_cpu_quick_exit(cpu, state);
 	if (__builtin_expect(obj != NULL && (cc->cc_debug |
@@ -337,7 +337,7 @@ pop_many(struct kmem_cache *kc, unsigned n, void **objs)
 	if (n > kmem_cpu_n(cc))
 		n = kmem_cpu_n(cc);
 	for (i = 0; i < n; i++)
-		objs[i] = kmem_cpu_pop(cc);
+		objs[i] = kmem_cpu_get(cc);
 	vm_cpu_exit(cpu, state);
 	return n;
 }

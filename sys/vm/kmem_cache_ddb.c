@@ -5,16 +5,27 @@
 #include <vm/kmem_debug_impl.h>
 #include <vm/kmem_range.h>
 
-void
-kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
+/* Objects that went out, modulo the word. */
+static unsigned long
+count_allocs(const struct kmem_cache *kc)
 {
 	unsigned long allocs = 0;
-	unsigned long cached;
 	unsigned i;
 
+	if (kc->kc_allocs != NULL)
+		return kc->kc_allocs(kc);
 	for (i = 0; i < VM_NCPU; i++)
 		allocs += __atomic_load_n(&kc->kc_cpu[i].cc_allocs,
 		    __ATOMIC_RELAXED);
+	return allocs;
+}
+
+void
+kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
+{
+	const unsigned long allocs = count_allocs(kc);
+	unsigned long cached;
+
 	vm_mtx_enter(&kc->kc_lock);
 	cached = kmem_depot_rounds(kc);
 	memset(cs, 0, sizeof(*cs));	/* the gaps too: they are compared */

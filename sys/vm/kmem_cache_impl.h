@@ -177,6 +177,8 @@ struct kmem_cache {
 	unsigned	 kc_debug;	/* KMD_* */
 	unsigned	 kc_flags;	/* KC_* */
 	unsigned	 kc_class;	/* kmalloc's, from 1; or 0 */
+	/* Who counts what goes out; NULL: each CPU (cc_allocs). */
+	unsigned long	 (*kc_allocs)(const struct kmem_cache *);
 	int		 kc_window;	/* KM_SLAB or KM_HEAP */
 	size_t		 kc_align;
 	size_t		 kc_color_max;	/* the largest colour, in bytes */
@@ -489,7 +491,7 @@ kmem_cpu_size(const struct kmem_cpu *cc)
 	return (unsigned)(cc->cc_end - cc->cc_first);
 }
 
-/* An object of the loaded magazine, or NULL.  => the CPU is held */
+/* An object of the loaded magazine, or NULL.  => the CPU is held; not counted */
 static inline void *
 kmem_cpu_pop(struct kmem_cpu *cc)
 {
@@ -501,7 +503,17 @@ kmem_cpu_pop(struct kmem_cpu *cc)
 	if (obj == NULL)
 		__builtin_unreachable();	/* or who asks asks twice */
 	cc->cc_top = top;
-	cc->cc_allocs++;
+	return obj;
+}
+
+/* The same, counted. */
+static inline void *
+kmem_cpu_get(struct kmem_cpu *cc)
+{
+	void *obj = kmem_cpu_pop(cc);
+
+	if (obj != NULL)
+		cc->cc_allocs++;
 	return obj;
 }
 

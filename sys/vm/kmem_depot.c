@@ -388,7 +388,7 @@ refill(struct kmem_cache *kc, struct kmem_cpu *cc)
 		n = KMEM_REFILL;
 	if (n != 0) {
 		cc->cc_top += kmem_slabs_take(kc, false, cc->cc_first, n + 1);
-		obj = kmem_cpu_pop(cc);
+		obj = kmem_cpu_get(cc);
 	} else if (kmem_slabs_take(kc, false, &obj, 1) != 0)
 		cc->cc_allocs++;
 	return obj;
@@ -407,7 +407,7 @@ depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 		if (cc->cc_prev != NULL)
 			*old = push_empty(kc, cc->cc_prev);
 		load_next(cc, mag);
-		obj = kmem_cpu_pop(cc);
+		obj = kmem_cpu_get(cc);
 	} else
 		obj = refill(kc, cc);
 	vm_mtx_exit(&kc->kc_lock);
@@ -424,7 +424,7 @@ get(struct kmem_cache *kc, struct kmem_mag **old)
 
 	if (cc->cc_top == cc->cc_first && cc->cc_prev_n != 0)
 		turn_to_take(cc);
-	obj = kmem_cpu_pop(cc);
+	obj = kmem_cpu_get(cc);
 	if (obj == NULL)
 		obj = depot_get(kc, cc, old);
 	vm_cpu_exit(cpu, state);
