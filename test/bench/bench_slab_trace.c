@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "bench_slab.h"
@@ -327,9 +328,20 @@ takes_part(unsigned i)
 struct times {
 	double		t_ns[NPARTIES][MAX_ROUNDS];
 	double		t_median[NPARTIES];
+	long		t_faults[NPARTIES];	/* the host's, in the last */
 	uint64_t	t_syscalls;	/* of our machine's, a round */
 };
 static struct times *warm, *cold;	/* shared with the children */
+
+/* Pages that the host had to give so far, to whoever touched them. */
+static long
+page_faults(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_minflt;
+}
 
 static double
 replay_timed(struct times *ts, unsigned i, struct replay *re)
@@ -337,10 +349,12 @@ replay_timed(struct times *ts, unsigned i, struct replay *re)
 	const struct party *p = &parties[i];
 	const struct op *end = trace.op + trace.nops;
 	uint64_t calls = host_syscalls();
+	long faults = page_faults();
 	double t = cpu_ns();
 
 	replay(p, re, trace.op, end);
 	t = cpu_ns() - t;
+	ts->t_faults[i] = page_faults() - faults;
 	if (i == SLAB)
 		ts->t_syscalls = host_syscalls() - calls;
 	replay(p, re, end, end + trace.nrest);
@@ -445,6 +459,15 @@ times(void)
 	printf("   ratio target\n");
 	report_times("warm", warm);
 	report_times("cold", cold);
+	printf("%-24s", "  pages given by the host");
+	for (i = 0; i < NPARTIES; i++)
+		if (cold->t_median[i] != 0)
+			printf(" %8ld", cold->t_faults[i]);
+		else
+			printf(" %8s", "-");
+	printf("\n");
+	bench_figure("pages", (double)cold->t_faults[SLAB], 0,
+	    "%strace.cold.faults", opt.o_prefix);
 	printf("\n");
 }
 
