@@ -388,7 +388,7 @@ static size_t
 object_free(struct kmem_cache *kc, void *p, struct kmalloc_type *kt,
     const void *caller)
 {
-	if (kc->kc_debug != 0 &&
+	if (kc->kc_debug != 0 && !kmem_check_in(kc, p, id_of(kt)) &&
 	    kmem_debug_in(kc, &p, id_of(kt), caller) != KMEM_OBJECT)
 		return 0;
 	kmem_cache_put(kc, p);

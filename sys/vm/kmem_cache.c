@@ -225,9 +225,9 @@ zero_panic(const struct kmem_cache *kc, int flags)
 	    "constructor", kc->kc_name, flags);
 }
 
-/* The rest of the way, for an object or where the magazine had none. */
+/* The whole way, for an object or where the magazine had none. */
 static void * __attribute__((__noinline__))
-get_rest(struct kmem_cache *kc, void *obj, struct kmem_use *u)
+get_slow(struct kmem_cache *kc, void *obj, struct kmem_use *u)
 {
 	if ((u->u_flags & KM_ZERO) && kc->kc_ctor != NULL) {
 		if (obj != NULL)
@@ -246,6 +246,17 @@ get_rest(struct kmem_cache *kc, void *obj, struct kmem_use *u)
 	return obj;
 }
 
+/* The rest of it. */
+static void * __attribute__((__noinline__))
+get_rest(struct kmem_cache *kc, void *obj, size_t size, int flags,
+    uint8_t tag, const void *caller)
+{
+	if (obj != NULL && !(flags & KM_ZERO) && kmem_check_out(kc, obj, tag))
+		return obj;
+	return get_slow(kc, obj, &(struct kmem_use){ size, caller, flags, tag,
+	    false });
+}
+
 /*
  * Nearly always the first half is all.  Inlined for its return address, too:
  * that is the client.
@@ -262,8 +273,8 @@ get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 	if (__builtin_expect(obj != NULL && (cc->cc_debug |
 	    ((unsigned)flags & KM_ZERO)) == 0, 1))
 		return obj;
-	return get_rest(kc, obj, &(struct kmem_use){ size,
-	    __builtin_return_address(0), flags, tag, false });
+	return get_rest(kc, obj, size, flags, tag,
+	    __builtin_return_address(0));
 }
 
 void *
@@ -310,7 +321,8 @@ kmem_cache_put(struct kmem_cache *kc, void *obj)
 static void __attribute__((__noinline__))
 free_watched(struct kmem_cache *kc, void *obj, const void *caller)
 {
-	if (kmem_debug_in(kc, &obj, KMEM_TAG_OUT, caller) != KMEM_OBJECT)
+	if (!kmem_check_in(kc, obj, KMEM_TAG_OUT) &&
+	    kmem_debug_in(kc, &obj, KMEM_TAG_OUT, caller) != KMEM_OBJECT)
 		kmem_cache_misuse(kc, "kmem_cache_free", obj);
 	put(kc, obj);
 }

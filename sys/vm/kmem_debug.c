@@ -48,16 +48,12 @@
 static void
 tag_out(struct kmem_cache *kc, void *obj, uint8_t tag)
 {
-	struct kmem_slab *sl = kmem_slab_find(obj);
-	unsigned i;
-	size_t off;
+	uint8_t *where = kmem_tag_at(kc, obj);
 
-	if (sl == NULL || sl->sl_cache != kc ||
-	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0 ||
-	    kmem_slab_tags(kc, sl)[i] != KMEM_TAG_NONE)
+	if (where == NULL || *where != KMEM_TAG_NONE)
 		vm_host_panic("kmem_cache_alloc(%s): %p in a magazine is no "
 		    "free object", kc->kc_name, obj);
-	__atomic_store_n(&kmem_slab_tags(kc, sl)[i], tag, __ATOMIC_RELAXED);
+	__atomic_store_n(where, tag, __ATOMIC_RELAXED);
 }
 
 /*
@@ -68,15 +64,11 @@ tag_out(struct kmem_cache *kc, void *obj, uint8_t tag)
 static enum kmem_verdict
 tag_take(struct kmem_cache *kc, void *obj, uint8_t tag, uint8_t **where)
 {
-	struct kmem_slab *sl = kmem_slab_find(obj);
 	uint8_t was;
-	unsigned i;
-	size_t off;
 
-	if (sl == NULL || sl->sl_cache != kc ||
-	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
+	*where = kmem_tag_at(kc, obj);
+	if (*where == NULL)
 		return KMEM_NO_OBJECT;
-	*where = &kmem_slab_tags(kc, sl)[i];
 	was = (uint8_t)(__atomic_load_n(*where, __ATOMIC_RELAXED) &
 	    KMEM_TAG_MARK) | tag;
 	if (__atomic_compare_exchange_n(*where, &was, KMEM_TAG_NONE, false,
@@ -179,10 +171,6 @@ kmem_debug_out(struct kmem_cache *kc, void *obj, const struct kmem_use *u)
 {
 	const unsigned kmd = kc->kc_debug;
 
-	if (kmd == KMD_CHECK && !(u->u_flags & KM_ZERO)) {
-		tag_out(kc, obj, u->u_tag);
-		return obj;
-	}
 	if ((kmd & KMD_DRESSED) && !dress(kc, obj, u))
 		return NULL;
 	if (kmd & KMD_CHECK)
@@ -225,8 +213,6 @@ kmem_debug_in(struct kmem_cache *kc, void **obj, uint8_t tag,
 	struct kmem_damage d;
 	uint8_t *where;
 
-	if (kc->kc_debug == KMD_CHECK)
-		return tag_take(kc, *obj, tag, &where);
 	if ((kc->kc_debug & (KMD_GUARD | KMD_SAMPLE)) &&
 	    (g = kmem_guard_find(*obj)) != NULL) {
 		if (g->g_cache != kc)

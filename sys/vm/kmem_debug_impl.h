@@ -16,6 +16,52 @@ size_t	kmem_debug_usable(const struct kmem_cache *, const void *obj);
 /* The records of the object that ptr points into, or NULL. */
 const struct kmem_record *kmem_debug_records(const void *ptr);
 
+/* Where the tag of obj is; NULL: no object of kc begins there. */
+static inline uint8_t *
+kmem_tag_at(const struct kmem_cache *kc, const void *obj)
+{
+	struct kmem_slab *sl = kmem_slab_find(obj);
+	unsigned i;
+	size_t off;
+
+	if (sl == NULL || sl->sl_cache != kc ||
+	    !kmem_slab_index(kc, sl, obj, &i, &off) || off != 0)
+		return NULL;
+	return &kmem_slab_tags(kc, sl)[i];
+}
+
+/*
+ * An object goes out, or comes back, where tags are all that is watched, and
+ * all is well.  => false: nothing has happened; kmem_debug_out, kmem_debug_in
+ * say why
+ */
+static inline bool
+kmem_check_out(const struct kmem_cache *kc, const void *obj, uint8_t tag)
+{
+	uint8_t *where;
+
+	if ((kc->kc_debug & KMD_WATCH) != KMD_CHECK)
+		return false;
+	where = kmem_tag_at(kc, obj);
+	if (where == NULL || *where != KMEM_TAG_NONE)
+		return false;
+	__atomic_store_n(where, tag, __ATOMIC_RELAXED);
+	return true;
+}
+
+static inline bool
+kmem_check_in(const struct kmem_cache *kc, const void *obj, uint8_t tag)
+{
+	uint8_t *where;
+
+	if ((kc->kc_debug & KMD_WATCH) != KMD_CHECK)
+		return false;
+	where = kmem_tag_at(kc, obj);
+	/* In one exchange: of two who free at once, one comes too late. */
+	return where != NULL && __atomic_compare_exchange_n(where, &tag,
+	    KMEM_TAG_NONE, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 /* What has more of an object than its tag. */
 #define KMD_DRESSED	(KMD_REDZONE | KMD_POISON | KMD_AUDIT)
 

@@ -291,25 +291,6 @@ kmem_slab_merge(const struct kmem_cache *kc, struct kmem_slab *a,
 	a->sl_inuse = (uint16_t)(a->sl_inuse + b->sl_inuse);
 }
 
-bool
-kmem_slab_index(const struct kmem_cache *kc, const struct kmem_slab *sl,
-    const void *ptr, unsigned *index, size_t *off)
-{
-	const size_t size = kc->kc_per_slab * kc->kc_stride;
-	/* Below the first object this wraps, and is too large. */
-	size_t d = (uintptr_t)ptr - (uintptr_t)sl->sl_first;
-
-	if (d >= size && sl->sl_twin != NULL)
-		d = (uintptr_t)ptr - (uintptr_t)sl->sl_twin - sl->sl_color -
-		    kc->kc_obj_off;
-	if (d >= size)
-		return false;
-	/* Both fit in 32 bits, where dividing is quicker. */
-	*index = (uint32_t)d / (uint32_t)kc->kc_stride;
-	*off = d - *index * kc->kc_stride;
-	return true;
-}
-
 enum kmem_verdict
 kmem_slab_judge(const struct kmem_cache *kc, const struct kmem_slab *sl,
     const void *obj, unsigned *index)
