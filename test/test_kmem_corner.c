@@ -468,6 +468,38 @@ START_TEST(no_halves)
 }
 END_TEST
 
+/*
+ * What lies at the end of the older half is freed once more, when the newer one
+ * is full: it is what was put there last, and nothing comes of it.
+ */
+START_TEST(twice_between_halves)
+{
+	struct slab_mistake m;
+	struct kmem_cpu *cc;
+	struct kmem_cache *kc;
+	unsigned i, n, size;
+
+	slab_boot(FRAMES, 0);
+	kc = slab_make("twice", 64, 0);
+	cc = &kc->kc_cpu[1];
+	n = alloc_all(kc, 200);
+	size = kmem_cpu_size(cc);
+	for (i = n; kmem_cpu_n(cc) < size; i--)
+		kmem_cache_free(kc, obj[i - 1]);
+	m = (struct slab_mistake){ kc, obj[i + size - size / 2] };
+	while (kmem_cpu_n(cc) < size || cc->cc_prev_n == 0)
+		kmem_cache_free(kc, obj[--i]);
+	must(cc->cc_prev_n == size / 2);
+	must(cc->cc_prev->m_round[size / 2 - 1] == m.m_ptr);
+	expect(slab_do_free, &m, "kmem_cache_free(twice, ");
+	must(cc->cc_prev_n + kmem_cpu_n(cc) == size + size / 2);
+	must(kmem_cache_check(kc) == NULL);
+	free_all(kc, i);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /* Both of a CPU's magazines are made as they are missed, by no interrupt. */
 START_TEST(supplied)
 {
@@ -1250,6 +1282,7 @@ main(void)
 	tcase_add_loop_test(tc, refill_is_limited, 0, 2);
 	tcase_add_loop_test(tc, halves, 0, 2);
 	tcase_add_loop_test(tc, no_halves, 0, 2);
+	tcase_add_test(tc, twice_between_halves);
 	tcase_add_loop_test(tc, supplied, 0, 2);
 	tcase_add_loop_test(tc, least_since_reaping, 0, 2);
 	tcase_add_loop_test(tc, tick_in_time, 0, 2);

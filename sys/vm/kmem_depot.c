@@ -597,7 +597,7 @@ put(struct kmem_cache *kc, void *obj, struct kmem_link *spare)
 		if (cc->cc_prev != NULL &&
 		    cc->cc_prev->m_n < cc->cc_prev->m_size) {
 			turn_to_put(cc);
-			kmem_cpu_push(cc, obj);
+			bad = kmem_cpu_push(cc, obj) ? NULL : obj;
 		} else
 			bad = depot_put(kc, cc, obj, spare);
 	}
