@@ -868,6 +868,36 @@ START_TEST(reserve_counted)
 }
 END_TEST
 
+/* In a heap's class all types' are, on whatever CPU, and no other class's. */
+START_TEST(class_counted)
+{
+	static KMALLOC_DEFINE(M_OTHER, "other", "the tests' other type");
+	struct kmalloc_type *const kt[] = { M_TEST, M_OTHER };
+	struct kmem_cache *kc = kmalloc_class(6);
+	struct kmem_cache_stats cs;
+	unsigned i;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	must(kc->kc_size == 64 && slab_stats(kc).cs_allocs == 0);
+	for (i = 1; i <= 300; i++) {
+		kfree(kmalloc(65, kt[i % 2], 0), kt[i % 2]);
+		obj[i] = kmalloc(64, kt[i % 2], 0);
+		cs = slab_stats(kc);
+		must(cs.cs_allocs == i && cs.cs_inuse == i && cs.cs_frees == 0);
+	}
+	slab_on_other_cpu(first_kmalloc, NULL);
+	must(slab_stats(kc).cs_allocs == 301);
+	slab_on_other_cpu(first_kfree, NULL);
+	must(slab_stats(kc).cs_frees == 1);
+	while (--i > 0) {
+		kfree(obj[i], kt[i % 2]);
+		cs = slab_stats(kc);
+		must(cs.cs_allocs == 301 && cs.cs_frees == 302 - i);
+	}
+	slab_done();
+}
+END_TEST
+
 /* Who may have nothing of the reserve makes it whole first. */
 START_TEST(reserve_made_whole)
 {
@@ -959,6 +989,7 @@ main(void)
 	tcase_add_loop_test(tc, not_zeroed, 0, 2);
 	tcase_add_loop_test(tc, registered_once, 0, 2);
 	tcase_add_loop_test(tc, reserve_counted, 0, 2);
+	tcase_add_loop_test(tc, class_counted, 0, 2);
 	tcase_add_loop_test(tc, reserve_made_whole, 0, 2);
 	tcase_add_test(tc, sampled_at_a_refill);
 	sr = srunner_create(s);
