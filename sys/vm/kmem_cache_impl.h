@@ -108,8 +108,8 @@ struct kmem_mag {
  */
 struct kmem_cpu {
 	void		**cc_top;	/* (p) where the next round is put */
-	void		**cc_first;	/* (p) nothing in it: cc_top == cc_first */
-	void		**cc_end;	/* (p) no room in it: cc_top == cc_end */
+	void		**cc_first;	/* (p) the same when it is empty, */
+	void		**cc_end;	/* (p) and when it is full */
 	struct kmem_mag	 *cc_mag;	/* (p) */
 	struct kmem_mag	 *cc_prev;	/* (p) */
 	unsigned	  cc_prev_n;	/* (p) its rounds */
@@ -508,7 +508,7 @@ kmem_cpu_size(const struct kmem_cpu *cc)
 	return (unsigned)(cc->cc_end - cc->cc_first);
 }
 
-/* An object of the loaded magazine, or NULL.  => the CPU is held; not counted */
+/* An object of the loaded magazine, or NULL.  => the CPU is held; uncounted */
 static inline void *
 kmem_cpu_pop(struct kmem_cpu *cc)
 {
