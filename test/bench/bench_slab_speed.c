@@ -265,8 +265,8 @@ bench_slab_speed(char **names)
 	legend(workloads, nworkloads);
 	legend(thread_workloads, nthread_workloads);
 	printf("\nNanoseconds for an allocation and a free; medians of %u "
-	    "slices of %.0f ms, in turn,\nin %u processes, after a warm-up.  "
-	    "The ratio is that of slab, or of kmalloc where\nslab has none, to "
+	    "slices of %.0f ms, in turn,\nin %u processes, after a "
+	    "warm-up.  The ratio is that of slab, or of kmalloc where\nslab has none, to "
 	    "the fastest peer's.  Checked: the same with KMD_CHECK.  Calls: of the "
 	    "host's mmap and the\nlike, by our machine, for 1,000 "
 	    "operations.\n\n"
