@@ -265,11 +265,11 @@ bench_slab_speed(char **names)
 	legend(workloads, nworkloads);
 	legend(thread_workloads, nthread_workloads);
 	printf("\nNanoseconds for an allocation and a free; medians of %u "
-	    "slices of %.0f ms, in turn,\nin %u processes, after a "
-	    "warm-up.  The ratio is that of slab, or of kmalloc where\nslab has none, to "
-	    "the fastest peer's.  Checked: the same with KMD_CHECK.  Calls: of the "
-	    "host's mmap and the\nlike, by our machine, for 1,000 "
-	    "operations.\n\n"
+	    "slices of %.0f ms, in turn,\nin %u processes, after a warm-up.  "
+	    "The ratio is that of slab, or of kmalloc\nwhere slab has none, "
+	    "to the fastest peer's.  Checked: the same with KMD_CHECK.\n"
+	    "Calls: of the host's mmap and the like, by our machine, for "
+	    "1,000 operations.\n\n"
 	    "%-12s", opt.o_slices, opt.o_slice_ns / 1e6, PROCESSES,
 	    "  threads");
 	for (i = 0; i < NPARTIES; i++)
