@@ -752,6 +752,101 @@ START_TEST(heap_frees)
 END_TEST
 
 /*
+ * Who frees, or moves, in the name of a type that nobody has used yet, whose
+ * identity is that of no type, has nothing: least of all what is free.
+ */
+struct unused {
+	struct kmalloc_type u_type[1];
+	void		*u_obj;
+};
+
+static void
+do_krealloc(void *arg)
+{
+	struct unused *u = arg;
+
+	krealloc(u->u_obj, 50, u->u_type, 0);
+}
+
+static void
+do_kfree(void *arg)
+{
+	struct unused *u = arg;
+
+	kfree(u->u_obj, u->u_type);
+}
+
+static void
+expect_unused(void (*fn)(void *), void *obj, const char *want)
+{
+	struct unused u = { { { .kt_name = "unused" } }, obj };
+	unsigned nlocks;
+	const char *said = host_panic_of(fn, &u, &nlocks);
+
+	if (said == NULL)
+		ck_abort_msg("no panic where \"%s\" was due", want);
+	if (strcmp(said, want) != 0)
+		ck_abort_msg("\"%s\" is not \"%s\"", said, want);
+	must(nlocks == 0);
+	/* It is no type by that. */
+	must(u.u_type->kt_id == 0 && u.u_type->kt_next == NULL);
+}
+
+static void
+try_unused(const char *modes)
+{
+	const char *class;
+	char *p, *q;
+
+	boot(modes);
+	p = kmalloc_client(100);
+	q = kmalloc_client(100);
+	class = kmem_slab_find(p)->sl_cache->kc_name;
+	expect_unused(do_kfree, p, say("kfree(%p, type unused): an object of "
+	    "%s of type one", (void *)p, class));
+	must(kfree_client(p));
+	/* The object freed last would be told without a look at its tag. */
+	must(kfree_client(q));
+	expect_unused(do_kfree, p, say("kfree(%p, type unused): a free object "
+	    "of %s", (void *)p, class));
+	expect_unused(do_krealloc, p, say("krealloc(%p, type unused): a free "
+	    "object of %s", (void *)p, class));
+	done();
+}
+
+START_TEST(unused_check)
+{
+	try_unused("check");
+}
+END_TEST
+
+START_TEST(unused_all)
+{
+	try_unused("all");
+}
+END_TEST
+
+/* Alone on its pages, freed by an interrupt, not yet unmapped. */
+START_TEST(unused_guard)
+{
+	char *p;
+
+	boot("guard");
+	p = kmalloc_client(100);
+	host_set_intr(true);
+	must(kfree_client(p));
+	expect_unused(do_kfree, p, say("kfree(%p, type unused): 0 bytes into "
+	    "%p, an object of kmalloc-104 (100 bytes), freed", (void *)p,
+	    (void *)p));
+	expect_unused(do_krealloc, p, say("krealloc(%p, type unused): 0 bytes "
+	    "into %p, an object of kmalloc-104 (100 bytes), freed", (void *)p,
+	    (void *)p));
+	host_set_intr(false);
+	done();
+}
+END_TEST
+
+/*
  * What a magazine holds is looked at when it goes out: a round that was
  * written over is nobody's object, another cache's, or somebody's.
  */
@@ -1726,6 +1821,9 @@ main(void)
 	tcase_add_test(tc, frees_audit);
 	tcase_add_test(tc, frees_all);
 	tcase_add_test(tc, heap_frees);
+	tcase_add_test(tc, unused_check);
+	tcase_add_test(tc, unused_all);
+	tcase_add_test(tc, unused_guard);
 	tcase_add_test(tc, bad_rounds);
 	tcase_add_test(tc, wrong_size);
 	tcase_add_test(tc, destroy_refused);

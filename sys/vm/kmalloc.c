@@ -152,6 +152,18 @@ id_of(const struct kmalloc_type *kt)
 	return __atomic_load_n(&kt->kt_id, __ATOMIC_RELAXED);
 }
 
+/*
+ * What stands beside its objects.  A type that nobody has used yet has none:
+ * what stands beside no object, whereas 0 stands beside those that are free.
+ */
+static inline uint8_t
+tag_of(const struct kmalloc_type *kt)
+{
+	const uint8_t id = id_of(kt);
+
+	return id != 0 ? id : KMEM_TAG_MARK;
+}
+
 /* It gets one, and its place on the list, when first used. */
 static uint8_t
 type_id(struct kmalloc_type *kt)
@@ -388,8 +400,8 @@ static size_t
 object_free(struct kmem_cache *kc, void *p, struct kmalloc_type *kt,
     const void *caller)
 {
-	if (kc->kc_debug != 0 && !kmem_check_in(kc, p, id_of(kt)) &&
-	    kmem_debug_in(kc, &p, id_of(kt), caller) != KMEM_OBJECT)
+	if (kc->kc_debug != 0 && !kmem_check_in(kc, p, tag_of(kt)) &&
+	    kmem_debug_in(kc, &p, tag_of(kt), caller) != KMEM_OBJECT)
 		return 0;
 	kmem_cache_put(kc, p);
 	return kc->kc_size;
@@ -524,7 +536,7 @@ kfree(void *p, struct kmalloc_type *kt)
 static bool
 tag_fits(uint8_t tag, const struct kmalloc_type *kt)
 {
-	return kt == NULL ? tag != KMEM_TAG_NONE : tag == id_of(kt);
+	return kt == NULL ? tag != KMEM_TAG_NONE : tag == tag_of(kt);
 }
 
 /* The bytes of the object at p of a slab, as for held_at. */
