@@ -1431,6 +1431,40 @@ START_TEST(torn_links)
 }
 END_TEST
 
+/*
+ * Zeroes from the last object on, as far as the bits: of a slab that has an
+ * object left nothing is left to give, and who asks is told, not kept waiting.
+ */
+START_TEST(torn_header)
+{
+	struct freeing f = { .f_cache = NULL };
+	struct kmem_cache *kc;
+	struct kmem_slab *sl, was;
+	const char *said;
+	unsigned nlocks;
+	void *obj;
+
+	boot(NULL);
+	kmem_debug_set(0);
+	kc = make("torn", 64, 0);
+	obj = alloc_client(kc);
+	kmem_cache_reap(kc);
+	sl = kmem_slab_find(obj);
+	must(!(kc->kc_flags & KC_OFFSLAB) && sl->sl_inuse == 1);
+	was = *sl;
+	memset(sl, 0, sizeof(*sl));
+	f.f_cache = kc;
+	said = host_panic_of(do_alloc, &f, &nlocks);
+	must(said != NULL && strcmp(said, say("kmem: the header at %p, of a "
+	    "slab of torn, was written over", (void *)sl)) == 0);
+	must(nlocks == 1);
+	*sl = was;
+	must(free_client(kc, obj));
+	must(kmem_cache_destroy(kc) == 0);
+	done();
+}
+END_TEST
+
 /* And magazines are listed by links that are encoded. */
 START_TEST(torn_magazine)
 {
@@ -1838,6 +1872,7 @@ main(void)
 	tcase_add_test(tc, sample_is_told);
 	tcase_add_test(tc, encoded_links);
 	tcase_add_test(tc, torn_links);
+	tcase_add_test(tc, torn_header);
 	tcase_add_test(tc, torn_magazine);
 	tcase_add_loop_test(tc, leaks, 0, 5);
 	tcase_add_test(tc, leaks_many);

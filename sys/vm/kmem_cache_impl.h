@@ -229,8 +229,10 @@ kmem_link_insert(struct kmem_link *where, struct kmem_link *l)
 	where->kl_next = l;
 }
 
-/* Somebody wrote over them.  => kmem_report.c */
+/* Somebody wrote over them, or over a slab's header.  => kmem_report.c */
 void	kmem_link_torn(const struct kmem_link *) __dead2;
+void	kmem_slab_torn(const struct kmem_cache *, const struct kmem_slab *)
+	    __dead2;
 
 /*
  * Where a header lies behind its slab's objects an overflow can reach it: no

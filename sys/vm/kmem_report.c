@@ -25,6 +25,13 @@ kmem_link_torn(const struct kmem_link *l)
 	    (void *)l->kl_next, (void *)l->kl_prev);
 }
 
+void
+kmem_slab_torn(const struct kmem_cache *kc, const struct kmem_slab *sl)
+{
+	vm_host_panic("kmem: the header at %p, of a slab of %s, was written "
+	    "over", (const void *)sl, kc->kc_name);
+}
+
 const struct kmem_record *
 kmem_debug_records(const void *ptr)
 {

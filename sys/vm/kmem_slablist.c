@@ -120,6 +120,9 @@ kmem_slabs_take(struct kmem_cache *kc, bool reserve, void **obj, unsigned n)
 	while (got < n && (sl = fullest(kc)) != NULL) {
 		was = sl->sl_inuse;
 		k = kmem_slab_take(kc, sl, obj + got, n - got);
+		/* It would be the fullest for ever. */
+		if (__builtin_expect(k == 0, 0))
+			kmem_slab_torn(kc, sl);
 		refile(kc, sl, was);
 		kc->kc_inuse += k;
 		got += k;
