@@ -112,7 +112,9 @@ struct kmem_cache_stats {
 	unsigned long	 cs_inuse;	/* objects out */
 	unsigned long	 cs_cached;	/* free ones in magazines */
 	unsigned	 cs_rounds;	/* in a magazine; 0: has none */
-	uint64_t	 cs_allocs, cs_frees, cs_fails;
+	uint64_t	 cs_allocs, cs_frees;	/* modulo the word; of the
+						   heap's caches 2^32 */
+	uint64_t	 cs_fails;
 	uint64_t	 cs_grown, cs_shrunk;	/* slabs, ever */
 	uint64_t	 cs_meshed;	/* of these, into another's frames */
 };

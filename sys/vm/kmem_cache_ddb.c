@@ -5,7 +5,7 @@
 #include <vm/kmem_debug_impl.h>
 #include <vm/kmem_range.h>
 
-/* Objects that went out, modulo the word. */
+/* Objects that went out, modulo the word; of the heap's, modulo 2^32. */
 static unsigned long
 count_allocs(const struct kmem_cache *kc)
 {

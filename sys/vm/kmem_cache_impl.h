@@ -115,7 +115,7 @@ struct kmem_cpu {
 	unsigned	  cc_prev_n;	/* (p) its rounds */
 	unsigned	  cc_debug;	/* kc_debug & KMD_WATCH, at hand */
 	unsigned long	  cc_allocs;	/* (p) objects given out here, modulo
-					   the word */
+					   the word; unless kc_allocs counts */
 } __attribute__((__aligned__(VM_CPU_ALIGN)));
 
 /* Magazines of so many words, header included; 0: none. */
@@ -140,8 +140,8 @@ struct kmem_cpu {
 #define KC_MESH		0x20u	/* two slabs may share frames (KM_MESH) */
 
 struct kmem_cache {
-	struct kmem_cpu	 kc_cpu[VM_NCPU_QUICK];	/* nobody's, the last: never
-						   loaded */
+	struct kmem_cpu	 kc_cpu[VM_NCPU_QUICK];	/* from VM_NCPU on nobody's:
+						   never loaded */
 
 	/* The depot. */
 	struct vm_mtx	 kc_lock;
@@ -357,9 +357,8 @@ kmem_slab_page(const void *ptr)
 /*
  * Which of kmalloc's classes a page of the heap window is of, a byte a page:
  * 0 is none of them, one whose objects are watched (KMD_WATCH), or not known
- * here.  The table covers as many pages as
- * there are frames; the map takes the lowest hole that fits, so what lies
- * above is rare.
+ * here.  The table covers as many pages as there are frames; the map takes the
+ * lowest hole that fits, so what lies above is rare.
  */
 struct kmem_classes {
 	uint8_t		*kp_class;
@@ -367,7 +366,7 @@ struct kmem_classes {
 };
 extern struct kmem_classes kmem_classes;
 
-/* Where in the table; beyond it where it has nothing of that. */
+/* The page's number, by which the table has it if that is long enough. */
 static inline vsize_t
 kmem_class_at(const void *ptr)
 {
@@ -381,7 +380,8 @@ kmem_class_of(const void *ptr)
 
 	return i < kmem_classes.kp_npages ? kmem_classes.kp_class[i] : 0;
 }
-/* As the table has it. */
+
+/* What the table has for a slab of kc. */
 static inline uint8_t
 kmem_class_quick(const struct kmem_cache *kc)
 {

@@ -3,7 +3,9 @@
  *
  * 1. What it is.  A cache has modes (kc_debug, KMD_*), settled when it is
  *    made by what the boot options say of its name (kmem_debug_opt.c).  While
- *    none is on, an allocation and a free pay one test each for all of this.
+ *    none is on, an allocation and a free pay one test each for all of this;
+ *    the heap's none, as the tables in which it finds a class have none for
+ *    those that are watched.
  *
  *	KMD_CHECK	a tag tells who has an object: whoever frees what he
  *			has not, or twice, or where no object begins, is told
@@ -40,7 +42,8 @@
  *    magazines have their links encoded (kmem_depot.c), and so has the one list
  *    that is threaded through freed pages (kmem_pages.c).  The links of a
  *    slab's header, which may lie behind its last object, are looked at from
- *    both sides before they are changed (kmem_link_remove).
+ *    both sides before they are changed (kmem_link_remove), and one that is
+ *    listed as having free objects, but has none by its bits, is the end.
  */
 #include <vm/kmem_debug_impl.h>
 

@@ -9,9 +9,11 @@
  *				   that was not taken within; never sleeps
  * vm_cpu_exit(cpu, state)	to what was before
  * vm_cpu_quick(&state)		as enter, where that is a matter of a few
- *				instructions: else VM_NCPU, and nothing is held.
- *				=> below VM_NCPU_QUICK: VM_NCPU, or one more,
- *				   for what is by CPU, and nobody's there
+ *				instructions: else VM_NCPU, and nothing is held
+ *				=> below VM_NCPU_QUICK in any case.  An array
+ *				   of so many may be looked at without asking,
+ *				   if nobody's, at VM_NCPU, is like an empty
+ *				   one; here there is none
  * vm_cpu_quick_exit(cpu, state)	after either
  * vm_cpu_enter_other(cpu)	the same for any CPU: nothing runs on it
  * vm_cpu_exit_other(cpu, state)	between enter and exit.  Not while one's
