@@ -391,7 +391,7 @@ START_TEST(bad_in_a_magazine)
 	const struct kmem_mag *mag;
 	struct kmem_cpu *cc;
 	char want[80];
-	unsigned n;
+	unsigned i, n, nrounds;
 	int on_stack;
 
 	slab_boot(FRAMES, 0);
@@ -402,8 +402,14 @@ START_TEST(bad_in_a_magazine)
 	while (cc->cc_mag == NULL || cc->cc_prev == NULL)
 		kmem_cache_free(kc, obj[--n]);
 	kmem_cache_free(kc, &on_stack);
-	for (mag = cc->cc_mag; _i == 1 && cc->cc_mag == mag; )
+	/* The older half goes to the other one. */
+	while (_i == 1 && cc->cc_prev_n == 0)
 		kmem_cache_free(kc, obj[--n]);
+	mag = _i == 1 ? cc->cc_prev : cc->cc_mag;
+	nrounds = _i == 1 ? cc->cc_prev_n : kmem_cpu_n(cc);
+	for (i = 0; i < nrounds && mag->m_round[i] != &on_stack; i++)
+		continue;
+	must(i < nrounds);
 	snprintf(want, sizeof(want), "kmem_cache_reap(bad, %p)",
 	    (void *)&on_stack);
 	must(slab_panics(do_reap, kc, want) == 0);
