@@ -3,6 +3,7 @@
  * and everybody else keeps what he has; a refusal leaves a cache as it was;
  * what an interrupt, a reserve, or nobody was given is counted so.
  */
+#define _GNU_SOURCE
 #include <check.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <ucontext.h>
 
 #include <libkern/errno.h>
 #include <vm/kmem_debug_impl.h>
@@ -449,6 +451,269 @@ START_TEST(guard_in_a_magazine)
 END_TEST
 
 /*
+ * Behind the last object lies what is none, whatever stands behind the last
+ * tag.
+ */
+static void
+do_kfree(void *arg)
+{
+	kfree(arg, M_TEST);
+}
+
+/* What would be the next object of o's slab, with a tag, or NULL. */
+static void *
+behind(void *o, uint8_t tag)
+{
+	struct kmem_slab *sl = kmem_slab_find(o);
+	const struct kmem_cache *kc = sl->sl_cache;
+	uint8_t *next = kmem_slab_tags(kc, sl) + kc->kc_per_slab;
+
+	if ((kc->kc_flags & KC_OFFSLAB) || (uintptr_t)next % 8 == 0)
+		return NULL;
+	*next = tag;
+	return sl->sl_first + kc->kc_per_slab * kc->kc_stride;
+}
+
+START_TEST(behind_the_tags)
+{
+	struct slab_mistake m;
+	unsigned size, n[2] = { 0, 0 };
+	void *o;
+
+	slab_boot(FRAMES, KMD_CHECK);
+	for (size = 32; size <= 256; size += 8) {
+		o = kmalloc(size, M_TEST, 0);
+		m.m_ptr = behind(o, M_TEST->kt_id);
+		if (m.m_ptr != NULL) {
+			must(slab_panics(do_kfree, m.m_ptr, "kfree(") == 0);
+			n[0]++;
+		}
+		kfree(o, M_TEST);
+		m.m_cache = slab_make("behind", size, KM_NOMAG);
+		o = kmem_cache_alloc(m.m_cache, 0);
+		m.m_ptr = behind(o, KMEM_TAG_OUT);
+		if (m.m_ptr != NULL) {
+			must(slab_panics(slab_do_free, &m,
+			    "beside the objects of a slab of behind") == 0);
+			n[1]++;
+		}
+		kmem_cache_free(m.m_cache, o);
+		must(kmem_cache_destroy(m.m_cache) == 0);
+	}
+	must(n[0] > 0 && n[1] > 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * What is not mapped is nobody's, even if the first frame were a slab's; nor
+ * is what no frame is behind.
+ */
+START_TEST(not_mapped)
+{
+	struct vm_page *pg, was;
+	struct slab_mistake m;
+	struct kmem_slab *sl;
+	paddr_t pa, *pte;
+	vaddr_t va;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	pg = vm_frames.vf_page;
+	m.m_cache = slab_make("gone", 3000, 0);
+	m.m_ptr = kmem_cache_alloc(m.m_cache, 0);
+	va = trunc_page((vaddr_t)m.m_ptr);
+	sl = kmem_slab_find(m.m_ptr);
+	must(trunc_page((vaddr_t)sl) != va);
+	was = pg[0];
+	pg[0] = *kmem_page(m.m_ptr);
+	must(pg[0].pg_slab == sl && pmap_kremove(va, 1, &pa) == 1);
+	must(kmem_page(m.m_ptr) == NULL && kmem_slab_find(m.m_ptr) == NULL);
+	if (_i % 2)
+		must(slab_panics(slab_do_free, &m, "kmem_cache_free(gone, ") ==
+		    0);
+	must(kmem_slabs_put(m.m_cache, &m.m_ptr, 1) == m.m_ptr);
+	pg[0] = was;
+	pte = &host_kpte[(va - VM_MIN_KERNEL_ADDRESS) >> PAGE_SHIFT];
+	*pte = ptoa((paddr_t)vm_frames.vf_npfn + 10000) | 1;
+	must(kmem_page(m.m_ptr) == NULL);
+	*pte = 0;
+	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
+	kmem_cache_free(m.m_cache, m.m_ptr);
+	must(kmem_cache_destroy(m.m_cache) == 0);
+	slab_done();
+}
+END_TEST
+
+/* What shows a slab's frame, but outside of the windows, is no object. */
+START_TEST(outside_of_the_windows)
+{
+	const vaddr_t va = VM_MISC_MAX - ptoa(4);
+	struct slab_mistake m;
+	struct kmem_slab *sl;
+	paddr_t pa;
+	void *o;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	m.m_cache = slab_make("shown", 64, 0);
+	o = kmem_cache_alloc(m.m_cache, 0);
+	sl = kmem_slab_find(o);
+	must(pmap_kextract(trunc_page((vaddr_t)o), &pa));
+	must(vm_map_insert(kernel_map, va, va + PAGE_SIZE, VM_PROT_RW,
+	    "shown") == 0);
+	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
+	sl->sl_twin = (char *)va;
+	m.m_ptr = (char *)va + ((uintptr_t)o & PAGE_MASK);
+	must(kmem_slab_find(m.m_ptr) == NULL);
+	if (_i % 2)
+		must(slab_panics(slab_do_free, &m, "kmem_cache_free(shown, ") ==
+		    0);
+	must(kmem_slabs_put(m.m_cache, &m.m_ptr, 1) == m.m_ptr);
+	sl->sl_twin = NULL;
+	must(pmap_kremove(va, 1, &pa) == 1);
+	must(vm_map_remove(kernel_map, va, va + PAGE_SIZE) == 0);
+	kmem_cache_free(m.m_cache, o);
+	must(kmem_cache_destroy(m.m_cache) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
+ * Looks: how often is the page table asked for the frame of what lies in the
+ * windows?  Each time is a fault, and the instruction is stepped over.
+ */
+#define EFLAGS_TF	0x100
+
+static volatile unsigned nlooks;
+
+static void
+table_protect(int prot)
+{
+	const uintptr_t lo = round_page((uintptr_t)host_kpte);
+	const uintptr_t hi = trunc_page((uintptr_t)(host_kpte + HOST_NKPTE));
+
+	if (mprotect((void *)lo, hi - lo, prot) != 0)
+		abort();
+}
+
+static void
+look(int sig, siginfo_t *si, void *context)
+{
+	const uintptr_t at = (uintptr_t)si->si_addr - (uintptr_t)host_kpte;
+	ucontext_t *uc = context;
+
+	if (at >= HOST_NKPTE * sizeof(*host_kpte))
+		abort();
+	nlooks++;
+	table_protect(PROT_READ | PROT_WRITE);
+	uc->uc_mcontext.gregs[REG_EFL] |= EFLAGS_TF;
+}
+
+static void
+looked(int sig, siginfo_t *si, void *context)
+{
+	ucontext_t *uc = context;
+
+	table_protect(PROT_NONE);
+	uc->uc_mcontext.gregs[REG_EFL] &= ~EFLAGS_TF;
+}
+
+static unsigned
+looks(void (*fn)(void *), void *arg)
+{
+	const struct sigaction begin = { .sa_sigaction = look,
+	    .sa_flags = SA_SIGINFO };
+	const struct sigaction end = { .sa_sigaction = looked,
+	    .sa_flags = SA_SIGINFO };
+
+	must(sigaction(SIGSEGV, &begin, NULL) == 0);
+	must(sigaction(SIGTRAP, &end, NULL) == 0);
+	nlooks = 0;
+	table_protect(PROT_NONE);
+	fn(arg);
+	table_protect(PROT_READ | PROT_WRITE);
+	must(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
+	must(signal(SIGTRAP, SIG_DFL) != SIG_ERR);
+	return nlooks;
+}
+
+/* Out of a magazine and back into it: not one, and for a tag one each. */
+START_TEST(looked_at_once)
+{
+	const unsigned tags = _i % 2;
+	struct kmem_cache *kc, *class = kmalloc_class(6);
+	struct kmem_cpu *cc;
+	unsigned i, n;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	kc = slab_make("looks", 64, 0);
+	must(class->kc_size == 64);
+	for (i = 0; i < 2; i++) {
+		kmem_cache_free(kc, kmem_cache_alloc(kc, 0));
+		kfree(kmalloc(64, M_TEST, 0), M_TEST);
+	}
+	for (i = 0; i < 9; i++) {
+		must(looks(first_alloc, kc) == tags);
+		must(looks(first_free, kc) == tags);
+		must(looks(first_kmalloc, NULL) == tags);
+		/* Where there are tags, the class is not known without. */
+		must(looks(first_kfree, NULL) == 2 * tags);
+	}
+	/* Nor when it is another magazine. */
+	cc = &class->kc_cpu[1];
+	for (n = 0; n < 100 || kmem_cpu_n(cc) != 0; n++)
+		obj[n] = kmalloc(64, M_TEST, 0);
+	must(cc->cc_prev != NULL && cc->cc_prev_n == 0);
+	for (; kmem_cpu_n(cc) != kmem_cpu_size(cc); n--)
+		kfree(obj[n - 1], M_TEST);
+	must(looks(first_kfree, NULL) == 2 * tags);
+	must(cc->cc_prev_n != 0);
+	while (n > 1)
+		kfree(obj[--n], M_TEST);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* Objects that go back to their slab in a row: one for all. */
+struct row {
+	struct kmem_cache *r_cache;
+	void		*r_obj[64];
+	unsigned	 r_n;
+};
+
+static void
+put_row(void *arg)
+{
+	const struct row *r = arg;
+
+	must(kmem_slabs_put(r->r_cache, r->r_obj, r->r_n) == NULL);
+}
+
+START_TEST(put_in_a_row)
+{
+	struct row r = { .r_n = 12 };
+	unsigned i, n;
+
+	slab_boot(FRAMES, 0);
+	r.r_cache = slab_make("row", 64, KM_NOMAG);
+	n = r.r_cache->kc_per_slab;
+	alloc_n(r.r_cache, 2 * n);
+	memcpy(r.r_obj, obj, 6 * sizeof(*obj));
+	memcpy(r.r_obj + 6, obj + n, 6 * sizeof(*obj));
+	must(looks(put_row, &r) == 2);
+	for (i = 0; i < 12; i++)
+		r.r_obj[i] = obj[i % 2 * n + 6 + i / 2];
+	must(looks(put_row, &r) == 12);
+	for (i = 12; i < n; i++) {
+		kmem_cache_free(r.r_cache, obj[i]);
+		kmem_cache_free(r.r_cache, obj[n + i]);
+	}
+	must(kmem_cache_destroy(r.r_cache) == 0);
+	slab_done();
+}
+END_TEST
+
+/*
  * Refusals.
  */
 
@@ -655,12 +920,6 @@ START_TEST(absurd)
 END_TEST
 
 /* Who frees what is none, unwatched, is told by the cache, as elsewhere. */
-static void
-do_kfree(void *arg)
-{
-	kfree(arg, M_TEST);
-}
-
 static void
 do_usable(void *arg)
 {
@@ -981,6 +1240,11 @@ main(void)
 	tcase_add_loop_test(tc, nobodys_magazine, 0, 2);
 	tcase_add_loop_test(tc, no_magazines, 0, 2);
 	tcase_add_loop_test(tc, last_is_first, 0, 2);
+	tcase_add_test(tc, behind_the_tags);
+	tcase_add_loop_test(tc, not_mapped, 0, 2);
+	tcase_add_loop_test(tc, outside_of_the_windows, 0, 2);
+	tcase_add_loop_test(tc, looked_at_once, 0, 2);
+	tcase_add_test(tc, put_in_a_row);
 	tcase_add_loop_test(tc, bad_in_a_magazine, 0, 2);
 	tcase_add_test(tc, guard_in_a_magazine);
 	tcase_add_loop_test(tc, refused_as_it_was, 0, 2);
