@@ -946,6 +946,32 @@ START_TEST(unwatched)
 }
 END_TEST
 
+/* A type that nobody has used has nothing, least of all what is free. */
+static void
+do_kfree_other(void *arg)
+{
+	static KMALLOC_DEFINE(M_UNUSED, "unused", "nobody's");
+
+	kfree(arg, M_UNUSED);
+}
+
+START_TEST(of_no_type)
+{
+	void *p, *q;
+
+	slab_boot(FRAMES, KMD_CHECK);
+	p = kmalloc(100, M_TEST, 0);
+	q = kmalloc(100, M_TEST, 0);
+	must(slab_panics(do_kfree_other, p, "type unused): an object of ") ==
+	    0);
+	kfree(p, M_TEST);
+	kfree(q, M_TEST);
+	must(slab_panics(do_kfree_other, p, "type unused): a free object of ")
+	    == 0);
+	slab_done();
+}
+END_TEST
+
 /* A page of a class is one where there are zones between them, too. */
 START_TEST(page_aligned_pages)
 {
@@ -1254,6 +1280,7 @@ main(void)
 	tcase_add_loop_test(tc, led_astray, 0, 2);
 	tcase_add_loop_test(tc, absurd, 0, 2);
 	tcase_add_test(tc, unwatched);
+	tcase_add_test(tc, of_no_type);
 	tcase_add_test(tc, page_aligned_pages);
 	tcase_add_loop_test(tc, high_water, 0, 2);
 	tcase_add_loop_test(tc, not_zeroed, 0, 2);
