@@ -458,11 +458,13 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 	cpu = vm_cpu_quick(&state);
 	cc = &heap.cache[class].kc_cpu[cpu];
 	p = kmem_cpu_pop(cc);
-	if (__builtin_expect(p != NULL, 1))
-		kt->kt_share[cpu].ks_count[class].sc_allocs++;
+	if (__builtin_expect(p == NULL, 0)) {
+		vm_cpu_quick_exit(cpu, state);
+		return kmalloc_rest(size, kt, flags);
+	}
+	kt->kt_share[cpu].ks_count[class].sc_allocs++;
 	vm_cpu_quick_exit(cpu, state);
-	return __builtin_expect(p != NULL, 1) ? p :
-	    kmalloc_rest(size, kt, flags);
+	return p;
 }
 
 void *
@@ -511,10 +513,8 @@ void
 kfree(void *p, struct kmalloc_type *kt)
 {
 	const vsize_t at = kmem_class_at(p);
-	struct kmem_cpu *cc;
-	uintptr_t state;
 	unsigned class, cpu;
-	bool done;
+	uintptr_t state;
 
 	/* NULL is not there. */
 	if (__builtin_expect(at >= kmem_classes.kp_npages, 0)) {
@@ -523,13 +523,14 @@ kfree(void *p, struct kmalloc_type *kt)
 	}
 	class = kmem_classes.kp_class[at];
 	cpu = vm_cpu_quick(&state);
-	cc = &heap.cache[class].kc_cpu[cpu];
-	done = kmem_cpu_push(cc, p);
-	if (__builtin_expect(done, 1))
-		kt->kt_share[cpu].ks_count[class].sc_frees++;
-	vm_cpu_quick_exit(cpu, state);
-	if (__builtin_expect(!done, 0))
+	if (__builtin_expect(!kmem_cpu_push(&heap.cache[class].kc_cpu[cpu],
+	    p), 0)) {
+		vm_cpu_quick_exit(cpu, state);
 		kfree_rest(p, kt, __builtin_return_address(0));
+		return;
+	}
+	kt->kt_share[cpu].ks_count[class].sc_frees++;
+	vm_cpu_quick_exit(cpu, state);
 }
 
 /* Has kt (NULL: anybody) what is tagged so? */

@@ -248,8 +248,8 @@ get_slow(struct kmem_cache *kc, void *obj, struct kmem_use *u)
 
 /* The rest of it. */
 static void * __attribute__((__noinline__))
-get_rest(struct kmem_cache *kc, void *obj, size_t size, int flags,
-    uint8_t tag, const void *caller)
+get_rest(struct kmem_cache *kc, int flags, size_t size, uint8_t tag,
+    const void *caller, void *obj)
 {
 	if (obj != NULL && !(flags & KM_ZERO) && kmem_check_out(kc, obj, tag))
 		return obj;
@@ -273,8 +273,8 @@ get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 	if (__builtin_expect(obj != NULL && (cc->cc_debug |
 	    ((unsigned)flags & KM_ZERO)) == 0, 1))
 		return obj;
-	return get_rest(kc, obj, size, flags, tag,
-	    __builtin_return_address(0));
+	return get_rest(kc, flags, size, tag, __builtin_return_address(0),
+	    obj);
 }
 
 void *

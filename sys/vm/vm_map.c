@@ -108,6 +108,18 @@ vm_map_bootstrap(void)
 	KASSERT(error == 0);
 }
 
+static struct vm_map_entry *
+spare(const struct vm_map *map)
+{
+	return __atomic_load_n(&map->vm_spare, __ATOMIC_RELAXED);
+}
+
+static void
+set_spare_locked(struct vm_map *map, struct vm_map_entry *e)
+{
+	__atomic_store_n(&map->vm_spare, e, __ATOMIC_RELAXED);
+}
+
 unsigned long
 vm_map_destroy(struct vm_map *map)
 {
@@ -128,9 +140,9 @@ vm_map_destroy(struct vm_map *map)
 	if (n > DESTROY_REPORTS)
 		vm_host_log("vm_map_destroy: %s: and %lu more\n",
 		    map->vm_name, n - DESTROY_REPORTS);
-	if (map->vm_spare != NULL)
-		entry_push(&chain, map->vm_spare);
-	map->vm_spare = NULL;
+	if (spare(map) != NULL)
+		entry_push(&chain, spare(map));
+	set_spare_locked(map, NULL);
 	if (n > 0 && map->vm_pmap != NULL)
 		pmap_remove(map->vm_pmap, map->vm_min, map->vm_max);
 	vm_rw_exit_write(&map->vm_lock);
@@ -193,22 +205,25 @@ map_unlink_locked(struct vm_map *map, struct vm_map_entry *e)
 }
 
 /*
- * Take the map's lock, with an entry in hand: the map's spare one, or else
- * one of the store.
+ * Take the map's lock, with an entry in hand: the map's spare one, or else one
+ * of the store.  That there is no spare one is seen without the lock: where
+ * regions only come, it would be taken twice for each.
  * => NULL: none is to be had, and the lock is not taken
  */
 static struct vm_map_entry *
 enter_with_entry(struct vm_map *map)
 {
-	struct vm_map_entry *e;
+	struct vm_map_entry *e = NULL;
 
-	vm_rw_enter_write(&map->vm_lock);
-	e = map->vm_spare;
-	if (e != NULL && !vm_fail(VM_FAIL_ENTRY)) {
-		map->vm_spare = NULL;
-		return e;
+	if (spare(map) != NULL) {
+		vm_rw_enter_write(&map->vm_lock);
+		e = spare(map);
+		if (e != NULL && !vm_fail(VM_FAIL_ENTRY)) {
+			set_spare_locked(map, NULL);
+			return e;
+		}
+		vm_rw_exit_write(&map->vm_lock);
 	}
-	vm_rw_exit_write(&map->vm_lock);
 	if (e != NULL)
 		return NULL;
 	e = entry_get(1);
@@ -221,8 +236,8 @@ enter_with_entry(struct vm_map *map)
 static void
 exit_with_rest(struct vm_map *map, struct vm_map_entry *rest)
 {
-	if (rest != NULL && map->vm_spare == NULL)
-		map->vm_spare = entry_pop(&rest);
+	if (rest != NULL && spare(map) == NULL)
+		set_spare_locked(map, entry_pop(&rest));
 	vm_rw_exit_write(&map->vm_lock);
 	entry_put(rest);
 }
