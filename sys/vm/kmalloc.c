@@ -83,8 +83,12 @@ static struct {
 	uint8_t		     quick[KMALLOC_MAX_CLASS / 8 + 1];
 } heap;
 
-/* Allocations of a class from one look at the high water to the next. */
-#define HIGH_EVERY	16
+/*
+ * Objects of a class, more or fewer, from one look at the high water to the
+ * next: what a CPU's two magazines of the largest classes hold, so that a look
+ * each time would not tell much more.
+ */
+#define HIGH_STEP	8u
 
 static unsigned long class_allocs(const struct kmem_cache *);
 
@@ -190,27 +194,27 @@ type_id(struct kmalloc_type *kt)
 	return id;
 }
 
-/* The bytes that a CPU has got for a type, less those it gave back. */
-static vsize_t
-share_bytes(const struct kmalloc_share *ks)
+/*
+ * What a CPU has got for a type, less what it gave back: is it the most so far?
+ * Of other classes than this one it is what it was when we looked last; so it
+ * is no sum over all classes, and out by some magazines at most.
+ * => what others allocated is freed here, too: less than 0 may be in use
+ */
+static inline void
+look(struct kmalloc_type *kt, unsigned cpu, unsigned class)
 {
-	vsize_t bytes = ks->ks_pages;
-	unsigned i;
+	const struct kmalloc_share *ks = &kt->kt_share[cpu];
+	struct kmalloc_high *kh = &kt->kt_high[cpu];
+	const uint32_t moved = ks->ks_count[class].sc_allocs -
+	    ks->ks_count[class].sc_frees - kh->kh_seen[class];
 
-	for (i = 1; i < nitems(classes); i++)
-		bytes += (vsize_t)(int32_t)(ks->ks_count[i].sc_allocs -
-		    ks->ks_count[i].sc_frees) * classes[i].c_size;
-	return bytes;
-}
-
-/* What others allocated is freed here, too: less than 0 may be in use. */
-static void
-share_high(struct kmalloc_share *ks)
-{
-	const vsize_t bytes = share_bytes(ks);
-
-	if ((intptr_t)(bytes - ks->ks_high) > 0)
-		ks->ks_high = bytes;
+	/* Up or down.  With KMD_CHECK each object comes by. */
+	if (class != 0 && moved + (HIGH_STEP - 1) <= 2 * (HIGH_STEP - 1))
+		return;
+	kh->kh_seen[class] += moved;
+	kh->kh_bytes += (vsize_t)(int32_t)moved * classes[class].c_size;
+	if ((intptr_t)(kh->kh_bytes + ks->ks_pages - kh->kh_most) > 0)
+		kh->kh_most = kh->kh_bytes + ks->ks_pages;
 }
 
 /* Of a class, or of pages (0); held is 0 for a failure. */
@@ -227,10 +231,7 @@ account_alloc(struct kmalloc_type *kt, unsigned class, size_t held)
 		ks->ks_count[class].sc_allocs++;
 	if (class == 0)
 		ks->ks_pages += held;
-	/* Now and then: with KMD_CHECK each allocation comes here. */
-	if (class == 0 ||
-	    ks->ks_count[class].sc_allocs % HIGH_EVERY == 0)
-		share_high(ks);
+	look(kt, cpu, class);
 	vm_cpu_exit(cpu, state);
 }
 
@@ -239,10 +240,12 @@ account_free(struct kmalloc_type *kt, unsigned class, size_t held)
 {
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
+	struct kmalloc_share *ks = &kt->kt_share[cpu];
 
-	kt->kt_share[cpu].ks_count[class].sc_frees++;
+	ks->ks_count[class].sc_frees++;
 	if (class == 0)
-		kt->kt_share[cpu].ks_pages -= held;
+		ks->ks_pages -= held;
+	look(kt, cpu, class);
 	vm_cpu_exit(cpu, state);
 }
 
@@ -305,7 +308,7 @@ kmalloc_stats(const struct kmalloc_type *kt, struct kmalloc_stats *sum)
 	for (i = 0; i < VM_NCPU; i++) {
 		ks = &kt->kt_share[i];
 		sum->ks_bytes += ks->ks_pages;
-		sum->ks_high += ks->ks_high;
+		sum->ks_high += kt->kt_high[i].kh_most;
 		sum->ks_fails += ks->ks_fails;
 	}
 	sum->ks_requests += sum->ks_fails;

@@ -22,7 +22,16 @@ struct kmalloc_share {
 	}		 ks_count[KMALLOC_NCLASSES + 1];
 	uint32_t	 ks_fails;
 	vsize_t		 ks_pages;	/* bytes of whole pages in use */
-	vsize_t		 ks_high;	/* most bytes in use */
+} __attribute__((__aligned__(VM_CPU_ALIGN)));
+
+/*
+ * And the most that it had, which is looked at on the slow way only.  Each
+ * class counts as it was at the last look at it.
+ */
+struct kmalloc_high {
+	uint32_t	 kh_seen[KMALLOC_NCLASSES + 1];	/* in use then */
+	vsize_t		 kh_bytes;	/* of that */
+	vsize_t		 kh_most;	/* bytes, those of whole pages too */
 } __attribute__((__aligned__(VM_CPU_ALIGN)));
 
 /*
@@ -35,13 +44,14 @@ struct kmalloc_type {
 	struct kmalloc_type *kt_next;	/* on the list since its first use */
 	uint8_t		 kt_id;		/* 0 until then; beside each object */
 	struct kmalloc_share kt_share[VM_NCPU];
+	struct kmalloc_high kt_high[VM_NCPU];
 };
 
 struct kmalloc_stats {
 	unsigned long	 ks_inuse;	/* allocations */
 	vsize_t		 ks_bytes;	/* of them, as kmalloc_usable says */
-	vsize_t		 ks_high;	/* high water of ks_bytes, looked at
-					   now and then; the sum over the
+	vsize_t		 ks_high;	/* high water of ks_bytes, but for some
+					   magazines' worth; the sum over the
 					   CPUs */
 	unsigned long	 ks_requests;	/* modulo the word */
 	unsigned long	 ks_fails;
