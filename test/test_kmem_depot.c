@@ -1045,6 +1045,8 @@ START_TEST(check_sees_torn_lists)
 	BROKEN(cc->cc_top = &obj[1], cc->cc_top = NULL);
 	BROKEN(cc->cc_end = &obj[1], cc->cc_end = NULL);
 	BROKEN(cc->cc_prev_n = 1, cc->cc_prev_n = 0);
+	cc = &kc->kc_cpu[VM_NCPU];
+	BROKEN(cc->cc_mag = (void *)obj, cc->cc_mag = NULL);
 	free_n(kc, 0, n + n / 2);
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();

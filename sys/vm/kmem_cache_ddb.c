@@ -28,6 +28,9 @@ kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
 
 	vm_mtx_enter(&kc->kc_lock);
 	cached = kmem_depot_rounds(kc);
+	/* A guess (kmem_depot_rounds), but a possible one. */
+	if (cached > kc->kc_inuse)
+		cached = kc->kc_inuse;
 	memset(cs, 0, sizeof(*cs));	/* the gaps too: they are compared */
 	*cs = (struct kmem_cache_stats){
 		.cs_name = kc->kc_name,
@@ -325,6 +328,9 @@ check_locked(const struct kmem_cache *kc)
 	bad = check_depot(kc);
 	for (i = 0; i < VM_NCPU && bad == NULL; i++)
 		bad = check_cpu(kc, &kc->kc_cpu[i]);
+	for (; i < VM_NCPU_QUICK && bad == NULL; i++)
+		if (kc->kc_cpu[i].cc_mag != NULL)
+			bad = "nobody's magazine is loaded";
 	if (bad == NULL && kmem_depot_rounds(kc) > kc->kc_inuse)
 		bad = "more objects in magazines than out of slabs";
 	return bad;

@@ -459,6 +459,7 @@ times(void)
 	printf("   ratio target\n");
 	report_times("warm", warm);
 	report_times("cold", cold);
+	/* In the last round. */
 	printf("%-24s", "  pages given by the host");
 	for (i = 0; i < NPARTIES; i++)
 		if (cold->t_median[i] != 0)
@@ -466,8 +467,12 @@ times(void)
 		else
 			printf(" %8s", "-");
 	printf("\n");
-	bench_figure("pages", (double)cold->t_faults[SLAB], 0,
-	    "%strace.cold.faults", opt.o_prefix);
+	for (i = FIRST_PEER; i < NPARTIES; i++)
+		if (cold->t_median[i] != 0)
+			bench_figure("pages", (double)cold->t_faults[SLAB],
+			    (double)cold->t_faults[i],
+			    "%strace.cold.faults.%s", opt.o_prefix,
+			    parties[i].pa_name);
 	printf("\n");
 }
 
