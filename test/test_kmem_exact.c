@@ -489,7 +489,7 @@ START_TEST(behind_the_tags)
 			n[0]++;
 		}
 		kfree(o, M_TEST);
-		m.m_cache = slab_make("behind", size, KM_NOMAG);
+		m.m_cache = slab_make("behind", size, 0);
 		o = kmem_cache_alloc(m.m_cache, 0);
 		m.m_ptr = behind(o, KMEM_TAG_OUT);
 		if (m.m_ptr != NULL) {
@@ -669,6 +669,38 @@ START_TEST(looked_at_once)
 	must(cc->cc_prev_n != 0);
 	while (n > 1)
 		kfree(obj[--n], M_TEST);
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
+/* By the addresses of the slab's twin as by its own: one. */
+START_TEST(looked_at_as_a_twin)
+{
+	const vaddr_t va = VM_SLAB_MAX - ptoa(4);
+	struct kmem_cache *kc;
+	struct kmem_slab *sl;
+	char *own, *other;
+	paddr_t pa;
+
+	slab_boot(FRAMES, KMD_CHECK);
+	kc = slab_make("twin", 64, 0);
+	obj[0] = own = kmem_cache_alloc(kc, 0);
+	sl = kmem_slab_find(own);
+	must(pmap_kextract(trunc_page((vaddr_t)own), &pa));
+	must(vm_map_insert(kernel_map, va, va + PAGE_SIZE, VM_PROT_RW,
+	    "twin") == 0);
+	must(pmap_kenter(va, &pa, 1, VM_PROT_RW) == 0);
+	sl->sl_twin = (char *)va;
+	must(looks(first_free, kc) == 1 && looks(first_alloc, kc) == 1);
+	must(obj[0] == own);
+	obj[0] = other = (char *)va + ((uintptr_t)own & PAGE_MASK);
+	must(looks(first_free, kc) == 1 && looks(first_alloc, kc) == 1);
+	must(obj[0] == other);
+	sl->sl_twin = NULL;
+	must(pmap_kremove(va, 1, &pa) == 1);
+	must(vm_map_remove(kernel_map, va, va + PAGE_SIZE) == 0);
+	kmem_cache_free(kc, own);
 	must(kmem_cache_destroy(kc) == 0);
 	slab_done();
 }
@@ -1270,6 +1302,7 @@ main(void)
 	tcase_add_loop_test(tc, not_mapped, 0, 2);
 	tcase_add_loop_test(tc, outside_of_the_windows, 0, 2);
 	tcase_add_loop_test(tc, looked_at_once, 0, 2);
+	tcase_add_test(tc, looked_at_as_a_twin);
 	tcase_add_test(tc, put_in_a_row);
 	tcase_add_loop_test(tc, bad_in_a_magazine, 0, 2);
 	tcase_add_test(tc, guard_in_a_magazine);
