@@ -403,8 +403,8 @@ static size_t
 object_free(struct kmem_cache *kc, void *p, struct kmalloc_type *kt,
     const void *caller)
 {
-	if (kc->kc_debug != 0 && !kmem_check_in(kc, p, tag_of(kt)) &&
-	    kmem_debug_in(kc, &p, tag_of(kt), caller) != KMEM_OBJECT)
+	if (kc->kc_debug != 0 &&
+	    kmem_debug_back(kc, &p, tag_of(kt), caller) != KMEM_OBJECT)
 		return 0;
 	kmem_cache_put(kc, p);
 	return kc->kc_size;

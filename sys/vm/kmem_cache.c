@@ -321,8 +321,7 @@ kmem_cache_put(struct kmem_cache *kc, void *obj)
 static void __attribute__((__noinline__))
 free_watched(struct kmem_cache *kc, void *obj, const void *caller)
 {
-	if (!kmem_check_in(kc, obj, KMEM_TAG_OUT) &&
-	    kmem_debug_in(kc, &obj, KMEM_TAG_OUT, caller) != KMEM_OBJECT)
+	if (kmem_debug_back(kc, &obj, KMEM_TAG_OUT, caller) != KMEM_OBJECT)
 		kmem_cache_misuse(kc, "kmem_cache_free", obj);
 	put(kc, obj);
 }

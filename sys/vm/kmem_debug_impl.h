@@ -62,6 +62,15 @@ kmem_check_in(const struct kmem_cache *kc, const void *obj, uint8_t tag)
 	    KMEM_TAG_NONE, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
+/* kmem_debug_in, which mostly is no more than that. */
+static inline enum kmem_verdict
+kmem_debug_back(struct kmem_cache *kc, void **obj, uint8_t tag,
+    const void *caller)
+{
+	return kmem_check_in(kc, *obj, tag) ? KMEM_OBJECT :
+	    kmem_debug_in(kc, obj, tag, caller);
+}
+
 /* What has more of an object than its tag. */
 #define KMD_DRESSED	(KMD_REDZONE | KMD_POISON | KMD_AUDIT)
 
