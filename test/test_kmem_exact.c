@@ -261,6 +261,24 @@ START_TEST(last_is_first)
 }
 END_TEST
 
+/* A header is as large as its bits are, and its tags where there are any. */
+START_TEST(header_is_small)
+{
+	struct kmem_cache *kc;
+	size_t size;
+
+	slab_boot(FRAMES, slab_debug_of(_i));
+	kc = slab_make("header", 100, 0);
+	must(!(kc->kc_flags & KC_OFFSLAB));
+	size = offsetof(struct kmem_slab, sl_free) +
+	    kc->kc_nwords * sizeof(uint32_t) + _i % 2 * kc->kc_per_slab;
+	must(kc->kc_hdr_off == kc->kc_slab_size -
+	    roundup2(size, sizeof(void *)));
+	must(kmem_cache_destroy(kc) == 0);
+	slab_done();
+}
+END_TEST
+
 /* A tail may be longer than the longest colour that a header can say. */
 START_TEST(long_tail)
 {
@@ -1293,6 +1311,7 @@ main(void)
 	tcase_add_loop_test(tc, woken_once_a_cache, 0, 2);
 	tcase_add_loop_test(tc, nothing_kept, 0, 2);
 	tcase_add_loop_test(tc, moved_by_eighths, 0, 2);
+	tcase_add_loop_test(tc, header_is_small, 0, 2);
 	tcase_add_loop_test(tc, long_tail, 0, 2);
 	tcase_add_loop_test(tc, marked, 0, 2);
 	tcase_add_loop_test(tc, nobodys_magazine, 0, 2);
