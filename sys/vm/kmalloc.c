@@ -460,8 +460,7 @@ kmalloc(size_t size, struct kmalloc_type *kt, int flags)
 	class = heap.quick[(size + 7) / 8];
 	cpu = vm_cpu_quick(&state);
 	cc = &heap.cache[class].kc_cpu[cpu];
-	p = kmem_cpu_pop(cc);
-	if (__builtin_expect(p == NULL, 0)) {
+	if (__builtin_expect(!kmem_cpu_pop(cc, &p), 0)) {
 		vm_cpu_quick_exit(cpu, state);
 		return kmalloc_rest(size, kt, flags);
 	}

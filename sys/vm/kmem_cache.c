@@ -267,10 +267,11 @@ get(struct kmem_cache *kc, size_t size, int flags, uint8_t tag)
 	uintptr_t state;
 	unsigned cpu = vm_cpu_quick(&state);
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	void *obj = kmem_cpu_get(cc);
+	void *obj = NULL;
+	const bool done = kmem_cpu_get(cc, &obj);
 
 	vm_cpu_quick_exit(cpu, state);
-	if (__builtin_expect(obj != NULL && (cc->cc_debug |
+	if (__builtin_expect(done && (cc->cc_debug |
 	    ((unsigned)flags & KM_ZERO)) == 0, 1))
 		return obj;
 	return get_rest(kc, flags, size, tag, __builtin_return_address(0),
@@ -348,7 +349,7 @@ pop_many(struct kmem_cache *kc, unsigned n, void **objs)
 	if (n > kmem_cpu_n(cc))
 		n = kmem_cpu_n(cc);
 	for (i = 0; i < n; i++)
-		objs[i] = kmem_cpu_get(cc);
+		kmem_cpu_get(cc, &objs[i]);
 	vm_cpu_exit(cpu, state);
 	return n;
 }

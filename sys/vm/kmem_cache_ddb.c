@@ -2,6 +2,8 @@
  * Looking at caches: figures, the list, what a pointer is, and the walk that
  * checks everything.  Nothing here is on the way of an allocation.
  */
+#include <limits.h>
+
 #include <vm/kmem_debug_impl.h>
 #include <vm/kmem_range.h>
 
@@ -24,6 +26,9 @@ void
 kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
 {
 	const unsigned long allocs = count_allocs(kc);
+	/* Modulo which they are counted, less 1. */
+	const unsigned long mask = kc->kc_allocs != NULL ? UINT32_MAX :
+	    ULONG_MAX;
 	unsigned long cached;
 
 	vm_mtx_enter(&kc->kc_lock);
@@ -45,7 +50,7 @@ kmem_cache_stats(struct kmem_cache *kc, struct kmem_cache_stats *cs)
 		.cs_rounds = kc->kc_mag_words == 0 ? 0 :
 		    kc->kc_mag_words - (unsigned)KMEM_MAG_HEADER,
 		.cs_allocs = allocs,
-		.cs_frees = allocs - (kc->kc_inuse - cached),
+		.cs_frees = (allocs - (kc->kc_inuse - cached)) & mask,
 		.cs_fails = kc->kc_fails,
 		.cs_grown = kc->kc_grown,
 		.cs_shrunk = kc->kc_shrunk,

@@ -510,30 +510,30 @@ kmem_cpu_size(const struct kmem_cpu *cc)
 	return (unsigned)(cc->cc_end - cc->cc_first);
 }
 
-/* An object of the loaded magazine, or NULL.  => the CPU is held; uncounted */
-static inline void *
-kmem_cpu_pop(struct kmem_cpu *cc)
+/*
+ * An object of the loaded magazine.
+ * => the CPU is held; not counted; false: there is none, *obj is as it was
+ */
+static inline bool
+kmem_cpu_pop(struct kmem_cpu *cc, void **obj)
 {
-	void **top = cc->cc_top, *obj;
+	void **top = cc->cc_top;
 
 	if (__builtin_expect(top == cc->cc_first, 0))
-		return NULL;
-	obj = *--top;
-	if (obj == NULL)
-		__builtin_unreachable();	/* or who asks asks twice */
+		return false;
+	*obj = *--top;
 	cc->cc_top = top;
-	return obj;
+	return true;
 }
 
 /* The same, counted. */
-static inline void *
-kmem_cpu_get(struct kmem_cpu *cc)
+static inline bool
+kmem_cpu_get(struct kmem_cpu *cc, void **obj)
 {
-	void *obj = kmem_cpu_pop(cc);
-
-	if (obj != NULL)
-		cc->cc_allocs++;
-	return obj;
+	if (!kmem_cpu_pop(cc, obj))
+		return false;
+	cc->cc_allocs++;
+	return true;
 }
 
 /* => false: it is full, or obj is what was put there last */

@@ -206,7 +206,7 @@ swap(struct kmem_cpu *cc)
 
 /*
  * The loaded one is full, the other empty: its older half moves there.
- * => false: there are no two, or the other has no room for it
+ * => false: the other has no room for it
  */
 static bool
 halve(struct kmem_cpu *cc)
@@ -214,7 +214,7 @@ halve(struct kmem_cpu *cc)
 	struct kmem_mag *prev = cc->cc_prev;
 	const unsigned n = kmem_cpu_n(cc) / 2;
 
-	if (n == 0 || prev == NULL || prev->m_size < n)
+	if (prev->m_size < n)
 		return false;
 	memcpy(prev->m_round, cc->cc_first, n * sizeof(*prev->m_round));
 	prev->m_n = (uint16_t)n;
@@ -388,7 +388,7 @@ refill(struct kmem_cache *kc, struct kmem_cpu *cc)
 		n = KMEM_REFILL;
 	if (n != 0) {
 		cc->cc_top += kmem_slabs_take(kc, false, cc->cc_first, n + 1);
-		obj = kmem_cpu_get(cc);
+		kmem_cpu_get(cc, &obj);
 	} else if (kmem_slabs_take(kc, false, &obj, 1) != 0)
 		cc->cc_allocs++;
 	return obj;
@@ -407,7 +407,7 @@ depot_get(struct kmem_cache *kc, struct kmem_cpu *cc, struct kmem_mag **old)
 		if (cc->cc_prev != NULL)
 			*old = push_empty(kc, cc->cc_prev);
 		load_next(cc, mag);
-		obj = kmem_cpu_get(cc);
+		kmem_cpu_get(cc, &obj);
 	} else
 		obj = refill(kc, cc);
 	vm_mtx_exit(&kc->kc_lock);
@@ -420,12 +420,11 @@ get(struct kmem_cache *kc, struct kmem_mag **old)
 	uintptr_t state;
 	unsigned cpu = vm_cpu_enter(&state);
 	struct kmem_cpu *cc = &kc->kc_cpu[cpu];
-	void *obj;
+	void *obj = NULL;
 
 	if (cc->cc_top == cc->cc_first && cc->cc_prev_n != 0)
 		turn_to_take(cc);
-	obj = kmem_cpu_get(cc);
-	if (obj == NULL)
+	if (!kmem_cpu_get(cc, &obj))
 		obj = depot_get(kc, cc, old);
 	vm_cpu_exit(cpu, state);
 	return obj;

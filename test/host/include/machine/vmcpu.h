@@ -39,7 +39,7 @@ void	vm_cpu_exit_other(unsigned cpu, uintptr_t state);
 static inline unsigned
 vm_cpu_quick(uintptr_t *state)
 {
-	(void)state;
+	*state = 0;
 	__atomic_store_n(&host_cpu.hc_busy, 1, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return __atomic_load_n(&host_cpu.hc_quick, __ATOMIC_ACQUIRE);
@@ -58,7 +58,6 @@ vm_cpu_enter(uintptr_t *state)
 {
 	const unsigned cpu = vm_cpu_quick(state);
 
-	*state = 0;
 	if (__builtin_expect(cpu != VM_NCPU, 1))
 		return cpu;
 	vm_cpu_quick_exit(cpu, 0);
