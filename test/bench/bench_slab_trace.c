@@ -7,11 +7,13 @@
  * all from their malloc, areas aligned and without a guard.  Whoever gets
  * memory writes to each page of it, as its owner would.
  */
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "bench_slab.h"
 #include "host.h"
@@ -343,6 +345,25 @@ page_faults(void)
 	return ru.ru_minflt;
 }
 
+/* What one costs, in nanoseconds: of as many as a replay takes. */
+static double
+page_ns(void)
+{
+	const size_t size = 2000 * PAGE_SIZE;
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+	    MAP_ANONYMOUS, -1, 0);
+	double t;
+
+	if (mem == MAP_FAILED)
+		bench_die("no memory");
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	t = cpu_ns();
+	touch(mem, size);
+	t = cpu_ns() - t;
+	munmap(mem, size);
+	return t * PAGE_SIZE / (double)size;
+}
+
 static double
 replay_timed(struct times *ts, unsigned i, struct replay *re)
 {
@@ -466,7 +487,7 @@ times(void)
 			printf(" %8ld", cold->t_faults[i]);
 		else
 			printf(" %8s", "-");
-	printf("\n");
+	printf("\n  (one costs %.0f ns)\n", page_ns());
 	for (i = FIRST_PEER; i < NPARTIES; i++)
 		if (cold->t_median[i] != 0)
 			bench_figure("pages", (double)cold->t_faults[SLAB],
