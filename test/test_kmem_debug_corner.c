@@ -616,10 +616,11 @@ START_TEST(sampled_at_refills)
 	unsigned i, n;
 	bool empty;
 
-	boot("check", "sample/1:sampled");
+	boot(_i == 0 ? "check" : "redzone", "sample/1:sampled");
 	kc = slab_make("sampled", 64, 0);
 	other = slab_make("other", 64, 0);
-	must(kc->kc_debug == (KMD_CHECK | KMD_SAMPLE));
+	must(kc->kc_debug == (other->kc_debug | KMD_SAMPLE));
+	must(other->kc_debug == (KMD_CHECK | (_i == 0 ? 0 : KMD_REDZONE)));
 	for (i = n = 0; i < nitems(obj); i++) {
 		empty = kmem_cpu_n(&kc->kc_cpu[1]) == 0;
 		obj[i] = get(kc);
@@ -977,7 +978,7 @@ main(void)
 	tcase_add_test(tc, whose_page);
 	tcase_add_test(tc, window_full);
 	tcase_add_test(tc, turn_by_itself);
-	tcase_add_test(tc, sampled_at_refills);
+	tcase_add_loop_test(tc, sampled_at_refills, 0, 2);
 	tcase_add_test(tc, samples_come_back);
 	tcase_add_test(tc, leaks_beside);
 	tcase_add_test(tc, leaks_unwatched);
