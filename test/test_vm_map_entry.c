@@ -179,14 +179,17 @@ START_TEST(spare_stays_with_the_map)
 	const struct vm_map_request vr = { .vr_size = PAGE_SIZE };
 	unsigned long had, i;
 	static struct vm_map map;
-	uint64_t mutexes;
+	uint64_t mutexes, locks;
 	vaddr_t va;
 
 	begin();
 	had = store().es_free;
 	must(vm_map_init(&map, "spare", MAP_MIN, MAP_MAX, VM_MAP_KERNEL,
 	    NULL) == 0);
+	/* That there is none is seen without the map's lock. */
+	locks = host_locks()->hl_write;
 	must(vm_map_alloc(&map, &vr, &va) == 0);
+	must(host_locks()->hl_write == locks + 1);
 	must(store().es_free == had - 1);
 	mutexes = host_locks()->hl_mtx;
 	for (i = 0; i < 10; i++) {
