@@ -30,6 +30,14 @@ kmem_tag_at(const struct kmem_cache *kc, const void *obj)
 	return &kmem_slab_tags(kc, sl)[i];
 }
 
+/* The same where tags are all that is watched; else NULL. */
+static inline uint8_t *
+kmem_check_at(const struct kmem_cache *kc, const void *obj)
+{
+	return (kc->kc_debug & KMD_WATCH) == KMD_CHECK ?
+	    kmem_tag_at(kc, obj) : NULL;
+}
+
 /*
  * An object goes out, or comes back, where tags are all that is watched, and
  * all is well.  => false: nothing has happened; kmem_debug_out, kmem_debug_in
@@ -38,11 +46,8 @@ kmem_tag_at(const struct kmem_cache *kc, const void *obj)
 static inline bool
 kmem_check_out(const struct kmem_cache *kc, const void *obj, uint8_t tag)
 {
-	uint8_t *where;
+	uint8_t *where = kmem_check_at(kc, obj);
 
-	if ((kc->kc_debug & KMD_WATCH) != KMD_CHECK)
-		return false;
-	where = kmem_tag_at(kc, obj);
 	if (where == NULL || *where != KMEM_TAG_NONE)
 		return false;
 	__atomic_store_n(where, tag, __ATOMIC_RELAXED);
@@ -52,11 +57,8 @@ kmem_check_out(const struct kmem_cache *kc, const void *obj, uint8_t tag)
 static inline bool
 kmem_check_in(const struct kmem_cache *kc, const void *obj, uint8_t tag)
 {
-	uint8_t *where;
+	uint8_t *where = kmem_check_at(kc, obj);
 
-	if ((kc->kc_debug & KMD_WATCH) != KMD_CHECK)
-		return false;
-	where = kmem_tag_at(kc, obj);
 	/* In one exchange: of two who free at once, one comes too late. */
 	return where != NULL && __atomic_compare_exchange_n(where, &tag,
 	    KMEM_TAG_NONE, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

@@ -204,6 +204,15 @@ swap(struct kmem_cpu *cc)
 	load(cc, prev);
 }
 
+/* The n oldest rounds of the loaded one are elsewhere now. */
+static void
+drop_oldest(struct kmem_cpu *cc, unsigned n)
+{
+	cc->cc_top -= n;
+	memmove(cc->cc_first, cc->cc_first + n,
+	    kmem_cpu_n(cc) * sizeof(*cc->cc_first));
+}
+
 /*
  * The loaded one is full, the other empty: its older half moves there.
  * => false: the other has no room for it
@@ -219,9 +228,7 @@ halve(struct kmem_cpu *cc)
 	memcpy(prev->m_round, cc->cc_first, n * sizeof(*prev->m_round));
 	prev->m_n = (uint16_t)n;
 	set_prev(cc, prev);
-	cc->cc_top -= n;
-	memmove(cc->cc_first, cc->cc_first + n,
-	    kmem_cpu_n(cc) * sizeof(*cc->cc_first));
+	drop_oldest(cc, n);
 	return true;
 }
 
@@ -539,9 +546,7 @@ flush(struct kmem_cache *kc, struct kmem_cpu *cc)
 	const unsigned n = (kmem_cpu_n(cc) + 1) / 2;
 	const void *bad = kmem_slabs_put(kc, cc->cc_first, n);
 
-	cc->cc_top -= n;
-	memmove(cc->cc_first, cc->cc_first + n,
-	    kmem_cpu_n(cc) * sizeof(*cc->cc_first));
+	drop_oldest(cc, n);
 	return bad;
 }
 

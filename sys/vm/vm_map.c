@@ -213,7 +213,7 @@ map_unlink_locked(struct vm_map *map, struct vm_map_entry *e)
 static struct vm_map_entry *
 enter_with_entry(struct vm_map *map)
 {
-	struct vm_map_entry *e = NULL;
+	struct vm_map_entry *e;
 
 	if (spare(map) != NULL) {
 		vm_rw_enter_write(&map->vm_lock);
@@ -223,9 +223,9 @@ enter_with_entry(struct vm_map *map)
 			return e;
 		}
 		vm_rw_exit_write(&map->vm_lock);
+		if (e != NULL)
+			return NULL;
 	}
-	if (e != NULL)
-		return NULL;
 	e = entry_get(1);
 	if (e != NULL)
 		vm_rw_enter_write(&map->vm_lock);
